@@ -1,0 +1,16 @@
+"""The client side of the homeroom sync protocol."""
+
+from homeroom.client import Client
+from homeroom.errors import FixRequest, HomeroomError, ResyncNeeded, RetryLater, StopCalling
+from homeroom.protocol import NotificationType, version_hash
+
+__all__ = [
+    "Client",
+    "FixRequest",
+    "HomeroomError",
+    "NotificationType",
+    "ResyncNeeded",
+    "RetryLater",
+    "StopCalling",
+    "version_hash",
+]

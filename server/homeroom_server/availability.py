@@ -1,0 +1,182 @@
+"""Is Data Available: what one look at the database says about everything a request asks (protocol 3 and 4)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Literal
+
+import orjson
+
+from homeroom.errors import Code, error
+from homeroom.protocol import LISTED_PER_ANSWER_MAX, LISTED_PER_TYPE_MAX, NotificationType, version_hash
+from homeroom_server.single_flight import Connection, SingleFlight
+from homeroom_server.store import streams
+from homeroom_server.store.streams import Asked, Delta, Listing
+from homeroom_server.version_hash import VersionHashes
+
+_FIRST_LOOK = 1_000
+"""Rows per type of the read that serves all types at once; a longer list is read by itself."""
+
+Reason = Literal["newer", "mismatch", "none"]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One type of a request: who looks at it, and what the client holds."""
+
+    notification_type: NotificationType
+    viewer: int | None
+    max_core_version: int
+    version_hash: str | None
+    list_after: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """The answer for one type."""
+
+    notification_type: NotificationType
+    reason: Reason
+    max_core_version: int
+    complete: bool = True
+    ids: Sequence[str] = ()
+    versions: Sequence[int] = ()
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a look found. `behind`: types of which the client has seen more than this node; `beyond`: than the Core."""
+
+    epoch: str
+    parts: Sequence[Part]
+    behind: Sequence[NotificationType]
+    beyond: Sequence[NotificationType]
+
+    @property
+    def has_news(self) -> bool:
+        return any(part.reason != "none" or not part.complete for part in self.parts)
+
+    def with_bookmarks(self, bookmarks: Sequence[int]) -> "Finding":
+        """The same, with each type's cursor moved to its bookmark where that is further."""
+        parts = [
+            replace(part, max_core_version=max(part.max_core_version, bookmark))
+            for part, bookmark in zip(self.parts, bookmarks, strict=True)
+        ]
+        return replace(self, parts=parts)
+
+    @cached_property
+    def encoded(self) -> bytes:
+        """The answer's body: made once for all who share the look."""
+        return orjson.dumps({"types": [_part_as_json(part) for part in self.parts]})
+
+
+class Availability:
+    """Looks at the database for those who ask; equal questions asked together share one look and one answer."""
+
+    def __init__(self, flights: SingleFlight, hashes: VersionHashes) -> None:
+        self._flights = flights
+        self._hashes = hashes
+
+    async def look(self, entries: tuple[Entry, ...]) -> Finding:
+        """Judge every entry; lists are cut at the caps, types that come too late are cut to nothing."""
+        asked = [Asked(entry.notification_type, entry.viewer, entry.max_core_version) for entry in entries]
+
+        async def read(connection: Connection) -> list[Delta]:
+            return await streams.read_deltas(connection, asked, _FIRST_LOOK)
+
+        async def judge(deltas: list[Delta]) -> Finding:
+            return await self._judge_all(entries, deltas)
+
+        return await self._flights.read_then(("look", entries), read, judge)
+
+    async def _judge_all(self, entries: Sequence[Entry], deltas: Sequence[Delta]) -> Finding:
+        room = LISTED_PER_ANSWER_MAX
+        parts: list[Part] = []
+        behind: list[NotificationType] = []
+        beyond: list[NotificationType] = []
+        for entry, delta in zip(entries, deltas, strict=True):
+            if entry.max_core_version > delta.watermark:
+                (beyond if entry.max_core_version > delta.counter else behind).append(entry.notification_type)
+                parts.append(Part(entry.notification_type, "none", entry.max_core_version))
+                continue
+            part = await self._judge(entry, delta, min(room, LISTED_PER_TYPE_MAX))
+            room -= len(part.ids)
+            parts.append(part)
+        return Finding(deltas[0].epoch, parts, behind, beyond)
+
+    async def _judge(self, entry: Entry, delta: Delta, room: int) -> Part:
+        if entry.max_core_version < delta.horizon:
+            return await self._full_list(entry, delta, room, 0, None)
+        if entry.list_after is not None:
+            return await self._full_list(entry, delta, room, entry.list_after, entry.max_core_version)
+        if delta.ids:
+            return await self._newer(entry, delta, room)
+        if entry.version_hash is not None and await self._differs(entry, delta):
+            return await self._full_list(entry, delta, room, 0, None)
+        return Part(entry.notification_type, "none", delta.watermark)
+
+    async def _newer(self, entry: Entry, delta: Delta, room: int) -> Part:
+        asked = Asked(entry.notification_type, entry.viewer, entry.max_core_version)
+        if len(delta.ids) == _FIRST_LOOK:
+
+            async def read(connection: Connection) -> list[Delta]:
+                return await streams.read_deltas(connection, [asked], room + 1)
+
+            (longer,) = await self._flights.read(("newer", asked, room), read)
+            _same_epoch(longer.epoch, delta)
+            delta = longer
+        return _cut(entry, "newer", delta.ids, delta.versions, room, delta.watermark, None)
+
+    async def _full_list(self, entry: Entry, delta: Delta, room: int, after: int, until: int | None) -> Part:
+        """A page of the live records; `until` is the watermark of its first page."""
+        number = delta.type_number
+        if number is None:
+            return Part(entry.notification_type, "mismatch", 0)
+
+        async def read(connection: Connection) -> Listing:
+            return await streams.read_listing(connection, number, entry.viewer, after, until, room + 1)
+
+        listing = await self._flights.read(("list", number, entry.viewer, after, until, room), read)
+        _same_epoch(listing.epoch, delta)
+        window = listing.watermark if until is None else until
+        return _cut(entry, "mismatch", listing.ids, listing.versions, room, window, window)
+
+    async def _differs(self, entry: Entry, delta: Delta) -> bool:
+        """Whether the client's hash is not the stream's. A stream that moved since the look is judged at its wake."""
+        if delta.type_number is None:
+            return entry.version_hash != version_hash(())
+        digest = await self._hashes.digest(delta.type_number, entry.viewer, delta.horizon, delta.top)
+        return digest.top == delta.top and digest.version_hash != entry.version_hash
+
+
+def _same_epoch(epoch: str, delta: Delta) -> None:
+    if epoch != delta.epoch:
+        raise error(Code.CORE_NOT_AVAILABLE, "the database's history changed during this call; ask again")
+
+
+def _cut(
+    entry: Entry,
+    reason: Reason,
+    ids: Sequence[str],
+    versions: Sequence[int],
+    room: int,
+    cursor_complete: int,
+    cursor_cut: int | None,
+) -> Part:
+    """The part of a list that there is room for; `cursor_cut` None: a cut list goes on from its last version."""
+    if len(ids) <= room:
+        return Part(entry.notification_type, reason, cursor_complete, True, ids, versions)
+    if room == 0:
+        return Part(entry.notification_type, reason, entry.max_core_version, False)
+    cursor = versions[room - 1] if cursor_cut is None else cursor_cut
+    return Part(entry.notification_type, reason, cursor, False, ids[:room], versions[:room])
+
+
+def _part_as_json(part: Part) -> dict[str, object]:
+    return {
+        "notificationType": str(part.notification_type),
+        "reason": part.reason,
+        "maxCoreVersion": part.max_core_version,
+        "complete": part.complete,
+        "records": [{"id": i, "coreVersion": v} for i, v in zip(part.ids, part.versions, strict=True)],
+    }

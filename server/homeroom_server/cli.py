@@ -1,0 +1,245 @@
+"""The `homeroom` command. Exit codes: 0 done, 1 refused or failed (said on stderr), 2 wrong usage."""
+
+import asyncio
+import json
+import logging
+import sys
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Annotated, NoReturn, TypeVar
+
+import asyncpg
+import structlog
+import typer
+import uvloop
+from rich.console import Console
+from rich.table import Table
+
+from homeroom_server import database, operations
+from homeroom_server.auth import Role
+from homeroom_server.catalogue import CatalogueError
+from homeroom_server.organizations import OrganizationsError
+from homeroom_server.server import serve as serve_node
+from homeroom_server.settings import Settings, SettingsError, read_settings
+from homeroom_server.store import schema
+
+T = TypeVar("T")
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+client_app = typer.Typer(no_args_is_help=True, help="Systems that call the Core.")
+app.add_typer(client_app, name="client")
+
+out = Console()
+err = Console(stderr=True)
+
+DataDir = Annotated[
+    str | None,
+    typer.Option(help="Where the embedded PostgreSQL keeps its files.", show_default="homeroom-data"),
+]
+DatabaseUrl = Annotated[str | None, typer.Option(help="A PostgreSQL of your own instead of the embedded one.")]
+Config = Annotated[Path | None, typer.Option(help="A TOML file of settings.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+
+_EXPECTED = (
+    SettingsError,
+    CatalogueError,
+    OrganizationsError,
+    operations.OperationError,
+    database.DatabaseError,
+    OSError,
+)
+
+
+def main() -> None:
+    """Entry point."""
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(),
+        ],
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+    app()
+
+
+@app.command()
+def serve(
+    host: Annotated[str | None, typer.Option(show_default="127.0.0.1")] = None,
+    port: Annotated[int | None, typer.Option(help="0 takes a free one.", show_default="8080")] = None,
+    data_dir: DataDir = None,
+    database_url: DatabaseUrl = None,
+    catalogue: Annotated[
+        str | None, typer.Option(help="alberta, roster, or a TOML file.", show_default="alberta")
+    ] = None,
+    config: Config = None,
+) -> None:
+    """Run a node until it is told to stop."""
+    flags = {
+        "host": host,
+        "port": port,
+        "data_dir": data_dir,
+        "database_url": database_url,
+        "catalogue": catalogue,
+    }
+    settings = _settings(flags, config)
+    with _refusals(), database.open_database(settings) as url:
+        uvloop.run(serve_node(settings, url, lambda at: err.print(f"homeroom serves at [bold]{at}[/]")))
+
+
+@app.command()
+def migrate(data_dir: DataDir = None, database_url: DatabaseUrl = None, config: Config = None) -> None:
+    """Bring the database to this version's schema."""
+    _with_connection(_settings({"data_dir": data_dir, "database_url": database_url}, config), schema.apply)
+    out.print(f"the database has schema {schema.SCHEMA_VERSION}")
+
+
+@app.command("load-organizations")
+def load_organizations(
+    file: Annotated[Path, typer.Argument(help="CSV: code,name,parent")],
+    data_dir: DataDir = None,
+    database_url: DatabaseUrl = None,
+    config: Config = None,
+) -> None:
+    """Add and update schools, authorities and the ministry; all of the file or nothing."""
+    settings = _settings({"data_dir": data_dir, "database_url": database_url}, config)
+    with _refusals():
+        try:
+            text = file.read_text(encoding="utf-8")
+        except UnicodeDecodeError as fault:
+            raise OrganizationsError(f"{file} is not UTF-8: {fault}") from fault
+    count = _with_connection(settings, lambda connection: operations.load_organizations(connection, text))
+    out.print(f"{count} organisations loaded")
+
+
+@client_app.command("create")
+def client_create(
+    name: str,
+    organization: Annotated[list[str], typer.Option(help="May be given several times.")],
+    role: Annotated[Role, typer.Option(help="Writers also submit and acknowledge.")] = Role.WRITER,
+    data_dir: DataDir = None,
+    database_url: DatabaseUrl = None,
+    config: Config = None,
+    as_json: AsJson = False,
+) -> None:
+    """Register a system and print its API key, once."""
+    settings = _settings({"data_dir": data_dir, "database_url": database_url}, config)
+    key = _with_connection(settings, lambda connection: operations.create_client(connection, name, organization, role))
+    _print_key(name, key, as_json)
+
+
+@client_app.command("rotate")
+def client_rotate(
+    name: str,
+    data_dir: DataDir = None,
+    database_url: DatabaseUrl = None,
+    config: Config = None,
+    as_json: AsJson = False,
+) -> None:
+    """Give a client a new key and disable those it had."""
+    settings = _settings({"data_dir": data_dir, "database_url": database_url}, config)
+    key = _with_connection(settings, lambda connection: operations.rotate_key(connection, name))
+    _print_key(name, key, as_json)
+
+
+@client_app.command("disable")
+def client_disable(
+    name: str, data_dir: DataDir = None, database_url: DatabaseUrl = None, config: Config = None
+) -> None:
+    """Turn a client away from now on."""
+    _set_disabled(name, data_dir, database_url, config, disabled=True)
+
+
+@client_app.command("enable")
+def client_enable(name: str, data_dir: DataDir = None, database_url: DatabaseUrl = None, config: Config = None) -> None:
+    """Let a disabled client in again."""
+    _set_disabled(name, data_dir, database_url, config, disabled=False)
+
+
+@client_app.command("list")
+def client_list(
+    data_dir: DataDir = None, database_url: DatabaseUrl = None, config: Config = None, as_json: AsJson = False
+) -> None:
+    """Every client and the organisations it is registered for."""
+    settings = _settings({"data_dir": data_dir, "database_url": database_url}, config)
+    clients = _with_connection(settings, operations.list_clients)
+    if as_json:
+        typer.echo(json.dumps(clients))
+        return
+    table = Table("name", "role", "organizations", "disabled", "created")
+    for client in clients:
+        codes = ", ".join(client["organizations"])
+        table.add_row(client["name"], client["role"], codes, "yes" if client["disabled"] else "", client["createdAt"])
+    out.print(table)
+
+
+@app.command()
+def status(
+    data_dir: DataDir = None, database_url: DatabaseUrl = None, config: Config = None, as_json: AsJson = False
+) -> None:
+    """Where the Core stands: epoch, watermarks, what waits."""
+    settings = _settings({"data_dir": data_dir, "database_url": database_url}, config)
+    found = _with_connection(settings, operations.read_status)
+    if as_json:
+        typer.echo(json.dumps(found))
+        return
+    out.print(f"epoch {found['epoch']}")
+    out.print(f"{found['organizations']} organisations, {found['clients']} clients")
+    out.print(f"{found['triggersWaiting']} status triggers waiting")
+    table = Table("notification type", "watermark")
+    for row in found["types"]:
+        table.add_row(row["notificationType"], str(row["watermark"]))
+    out.print(table)
+
+
+class _refusals:  # noqa: N801 - reads as a statement
+    """Says what was refused in one line and exits with 1, where a traceback would not help."""
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: type[BaseException] | None, failure: BaseException | None, trace: object) -> None:
+        if isinstance(failure, _EXPECTED):
+            _refuse(failure)
+
+
+def _refuse(failure: BaseException) -> NoReturn:
+    err.print(f"homeroom: {failure}", style="red", markup=False, highlight=False)
+    raise typer.Exit(1) from None
+
+
+def _settings(flags: Mapping[str, object | None], config: Path | None) -> Settings:
+    with _refusals():
+        return read_settings(flags, config)
+
+
+def _with_connection(settings: Settings, work: Callable[[asyncpg.Connection], Awaitable[T]]) -> T:
+    """Do one piece of work on the database, whether or not a server runs on it."""
+
+    async def connected(url: str) -> T:
+        await database.apply_schema(url)
+        connection = await asyncpg.connect(url, timeout=10)
+        try:
+            return await work(connection)
+        finally:
+            await connection.close()
+
+    with _refusals(), database.open_database(settings) as url:
+        return asyncio.run(connected(url))
+
+
+def _set_disabled(
+    name: str, data_dir: str | None, database_url: str | None, config: Path | None, *, disabled: bool
+) -> None:
+    settings = _settings({"data_dir": data_dir, "database_url": database_url}, config)
+    _with_connection(settings, lambda connection: operations.set_client_disabled(connection, name, disabled=disabled))
+    out.print(f"{name} is {'disabled' if disabled else 'enabled'}")
+
+
+def _print_key(name: str, key: str, as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps({"name": name, "key": key}))
+        return
+    err.print(f"The key of {name}; it is shown this once:", highlight=False)
+    typer.echo(key)

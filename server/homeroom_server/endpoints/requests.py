@@ -1,0 +1,117 @@
+"""What every endpoint does with a request: who calls, what was sent, and every fault in it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+from starlette.requests import Request
+from starlette.responses import Response
+
+from homeroom.errors import Code, Fault, error
+from homeroom.protocol import CORE_VERSION_MAX
+from homeroom_server.auth import Caller, Role
+from homeroom_server.catalogue import TypeDefinition
+from homeroom_server.json_schema import Validator, schema_faults
+from homeroom_server.services import Services
+
+EPOCH_HEADER = "Homeroom-Epoch"
+VERSION_SCHEMA = {"type": "integer", "minimum": 0, "maximum": CORE_VERSION_MAX}
+
+
+@dataclass(slots=True)
+class Faults:
+    """All that is wrong with a request; the first code found names the whole answer."""
+
+    found: list[tuple[Code, Fault]] = field(default_factory=list)
+
+    def add(self, code: Code, pointer: str, detail: str) -> None:
+        self.found.append((code, Fault(pointer, detail)))
+
+    def check(self, validator: Validator, document: object) -> None:
+        """Add every place where a document does not match its schema (3001)."""
+        self.found += [(Code.NOT_OF_SCHEMA, fault) for fault in schema_faults(validator, document)]
+
+    def check_twice(self, values: Sequence[object], pointer: str, member: str) -> None:
+        """Add every entry of a list that names what an earlier one named (3002)."""
+        seen: dict[object, int] = {}
+        for index, value in enumerate(values):
+            first = seen.setdefault(value, index)
+            if value is not None and first != index:
+                self.add(
+                    Code.NOT_STRUCTURED,
+                    f"{pointer}/{index}/{member}",
+                    f"the same as {pointer}/{first}/{member}",
+                )
+
+    def raise_if_any(self) -> None:
+        if self.found:
+            code, first = self.found[0]
+            more = f" (and {len(self.found) - 1} more, see errors)" if len(self.found) > 1 else ""
+            detail = f"{first.pointer or 'the request'}: {first.detail}{more}"
+            raise error(code, detail, [fault for _, fault in self.found])
+
+
+async def authenticate(request: Request, services: Services, *, writes: bool = False) -> Caller:
+    """The caller; raises 1001-1003, 1007 if its role lacks the service, 1008."""
+    headers = request.headers
+    caller = await services.directory.authenticate(headers.get("authorization"), headers.get("organization"))
+    if writes and caller.role is not Role.WRITER:
+        raise error(Code.ROLE_LACKS_SERVICE, f"the role {caller.role.value} does not include this service")
+    return caller
+
+
+async def read_body(request: Request, bytes_max: int) -> bytes:
+    """The body; raises FixRequest 3003 over `bytes_max`, before reading it where its length is announced."""
+    too_large = error(Code.TOO_LARGE, f"the body is over {bytes_max} bytes (body_bytes_max)")
+    if request.headers.get("content-encoding", "identity").lower() != "identity":
+        raise error(Code.NOT_STRUCTURED, "send the body without Content-Encoding")
+    announced = request.headers.get("content-length", "0")
+    if not announced.isdigit() or int(announced) > bytes_max:
+        raise too_large
+    chunks = bytearray()
+    async for chunk in request.stream():
+        chunks += chunk
+        if len(chunks) > bytes_max:
+            raise too_large
+    return bytes(chunks)
+
+
+def parse_json(body: bytes) -> Any:
+    """The JSON document of a body; raises FixRequest 3002 if it is none."""
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError as fault:
+        raise error(Code.NOT_STRUCTURED, f"the body is no JSON: {fault.msg} at character {fault.pos}") from fault
+
+
+def list_of(document: object, member: str, length_max: int) -> list[Mapping[str, Any]]:
+    """The entries of a request's list, those of the wrong kind replaced by empty ones; 3003 if there are too many."""
+    entries = document.get(member) if isinstance(document, dict) else None
+    if not isinstance(entries, list):
+        return []
+    if len(entries) > length_max:
+        raise error(Code.TOO_LARGE, f"/{member} has {len(entries)} entries, at most {length_max} are taken")
+    return [entry if isinstance(entry, dict) else {} for entry in entries]
+
+
+def check_ids(records: Sequence[Mapping[str, Any]], definition: TypeDefinition, faults: Faults) -> list[str | None]:
+    """The id of every record in its stored form; adds those of the wrong form (3001) and doubled ones (3002)."""
+    ids = []
+    for index, record in enumerate(records):
+        text = text_of(record, "id")
+        record_id = None if text is None else definition.canonical_id(text)
+        if text is not None and record_id is None:
+            faults.add(Code.NOT_OF_SCHEMA, f"/records/{index}/id", f"is not {definition.id_words}")
+        ids.append(record_id)
+    faults.check_twice(ids, "/records", "id")
+    return ids
+
+
+def text_of(entry: Mapping[str, Any], member: str) -> str | None:
+    value = entry.get(member)
+    return value if isinstance(value, str) else None
+
+
+def json_response(body: bytes, epoch: str) -> Response:
+    return Response(body, media_type="application/json", headers={EPOCH_HEADER: epoch})

@@ -1,0 +1,155 @@
+"""What moved? Learns of commits on any node, finds the streams concerned, wakes who waits for them."""
+
+from collections.abc import Awaitable, Callable
+
+import anyio
+import asyncpg
+import structlog
+
+from homeroom.protocol import NotificationType
+from homeroom_server.auth import Directory
+from homeroom_server.committer import Moved
+from homeroom_server.store import announcements, registry, streams, types
+from homeroom_server.store.types import TypeRow
+from homeroom_server.waiters import Waiters
+
+Connect = Callable[[], Awaitable[asyncpg.Connection]]
+"""Opens a connection of its own to the primary, past any transaction pooler: LISTEN needs one."""
+
+log = structlog.get_logger()
+
+
+class Feed:
+    """Fed by the node's own committer, by NOTIFY, and by a slow look at the watermarks that makes up for lost ones."""
+
+    def __init__(self, pool: asyncpg.Pool, waiters: Waiters, directory: Directory, poll_seconds: float) -> None:
+        self._pool = pool
+        self._waiters = waiters
+        self._directory = directory
+        self._poll_seconds = poll_seconds
+        self._rows: dict[NotificationType, TypeRow] = {}
+        self._seen: dict[int, int] = {}
+        self._pending: dict[int, int] = {}
+        self._signalled = anyio.Event()
+        self._look_now = anyio.Event()
+        self.epoch = ""
+        self.alive = False
+
+    def type_row(self, notification_type: NotificationType) -> TypeRow | None:
+        """The numbers of a type, if this node has met it."""
+        return self._rows.get(notification_type)
+
+    def seen(self, notification_type: NotificationType) -> int:
+        """The version up to which everyone who waits for this type has been woken."""
+        row = self._rows.get(notification_type)
+        return 0 if row is None else self._seen.get(row.number, 0)
+
+    async def start(self) -> None:
+        """Take the watermarks as they are: whoever waits from now on reads after this."""
+        await self._look()
+        self._seen.update(self._pending)
+        self._pending.clear()
+        self.alive = True
+
+    def signal(self, moved: Moved) -> None:
+        """This node has committed a batch."""
+        self._meet(moved.row)
+        self._note(moved.row.number, moved.high)
+
+    async def announce(self, moved: Moved) -> None:
+        """Tell every other node; a lost word costs them a poll, never a change."""
+        try:
+            async with self._pool.acquire() as connection:
+                await announcements.notify_moved(connection, moved.row.number, moved.low, moved.high)
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as failure:
+            log.warning("announcement lost", kind=type(failure).__name__)
+
+    async def run(self, connect: Connect) -> None:
+        """Listen, look and wake until cancelled."""
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._listen, connect)
+            tasks.start_soon(self._poll)
+            tasks.start_soon(self._wake)
+
+    async def _listen(self, connect: Connect) -> None:
+        while True:
+            try:
+                connection = await connect()
+            except (OSError, asyncpg.PostgresError) as failure:
+                log.warning("cannot listen", kind=type(failure).__name__)
+                await anyio.sleep(self._poll_seconds)
+                continue
+            lost = anyio.Event()
+            try:
+                connection.add_termination_listener(lambda _, lost=lost: lost.set())
+                await connection.add_listener(announcements.MOVED_CHANNEL, self._on_moved)
+                await connection.add_listener(registry.DIRECTORY_CHANNEL, self._on_directory)
+                self._look_now.set()  # for what was said while nobody listened
+                await lost.wait()
+            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as failure:
+                log.warning("stopped listening", kind=type(failure).__name__)
+            finally:
+                connection.terminate()
+
+    def _on_moved(self, connection: object, pid: int, channel: str, payload: object) -> None:
+        number, _, high = (int(part) for part in str(payload).split(":"))
+        if number in self._seen:
+            self._note(number, high)
+        else:
+            self._look_now.set()
+
+    def _on_directory(self, connection: object, pid: int, channel: str, payload: object) -> None:
+        self._look_now.set()
+
+    async def _poll(self) -> None:
+        while True:
+            with anyio.move_on_after(self._poll_seconds):
+                await self._look_now.wait()
+            self._look_now = anyio.Event()
+            try:
+                await self._look()
+                self.alive = True
+            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as failure:
+                self.alive = False
+                log.warning("the database is away", kind=type(failure).__name__)
+
+    async def _look(self) -> None:
+        async with self._pool.acquire() as connection:
+            position = await types.read_position(connection)
+        self.epoch = position.epoch
+        for row in position.types:
+            self._meet(row)
+            self._note(row.number, row.watermark)
+        if position.directory_version != self._directory.version:
+            await self._directory.refresh()
+
+    def _meet(self, row: TypeRow) -> None:
+        self._rows.setdefault(row.notification_type, row)
+        self._seen.setdefault(row.number, 0)
+
+    def _note(self, number: int, high: int) -> None:
+        if high > self._seen[number] and high > self._pending.get(number, 0):
+            self._pending[number] = high
+            self._signalled.set()
+
+    async def _wake(self) -> None:
+        while True:
+            await self._signalled.wait()
+            self._signalled = anyio.Event()
+            pending, self._pending = self._pending, {}
+            by_number = {row.number: row for row in self._rows.values()}
+            for number, high in pending.items():
+                notification_type = by_number[number].notification_type
+                try:
+                    viewers = await self._moved_viewers(notification_type, number, high)
+                except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as failure:
+                    log.warning("cannot tell who is concerned", kind=type(failure).__name__)
+                    continue  # not seen: the next look at the watermarks brings it again
+                self._waiters.wake(notification_type, viewers)
+                self._seen[number] = max(high, self._seen[number])
+
+    async def _moved_viewers(self, notification_type: NotificationType, number: int, high: int) -> list[int]:
+        if not self._waiters.has_viewers(notification_type):
+            return []
+        async with self._pool.acquire() as connection:
+            return await streams.moved_viewers(connection, number, self._seen[number], high)

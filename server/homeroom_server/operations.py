@@ -1,0 +1,112 @@
+"""What an operator does to a Core from the command line: organisations, clients, keys, a look at the whole."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import asyncpg
+
+from homeroom.protocol import MINISTRY
+from homeroom_server.auth import Role, hash_key, new_key
+from homeroom_server.organizations import OrganizationsError, parse_organizations
+from homeroom_server.store import registry, triggers, types
+
+
+class OperationError(Exception):
+    """What was asked cannot be done; the message says why."""
+
+
+async def load_organizations(connection: asyncpg.Connection, text: str) -> int:
+    """Add and update the organisations of a CSV file, all or none; how many there are in it.
+
+    Raises OrganizationsError with every fault and its line.
+    """
+    async with connection.transaction():
+        known = await registry.read_parents(connection)
+        organizations = parse_organizations(text, known)
+        moving = [o.code for o in organizations if o.code in known and known[o.code] != o.parent]
+        settled = await registry.owners_among(connection, moving)
+        if settled:
+            named = ", ".join(sorted(settled))
+            raise OrganizationsError(f"nothing was loaded: {named} own records and cannot change their parent yet")
+        for organization in organizations:
+            await registry.upsert_organization(
+                connection,
+                organization.code,
+                organization.name,
+                organization.parent,
+                is_ministry=organization.code == MINISTRY,
+            )
+        await registry.announce_directory(connection)
+    return len(organizations)
+
+
+async def create_client(connection: asyncpg.Connection, name: str, codes: Sequence[str], role: Role) -> str:
+    """A new client registered for organisations; its key, which is not kept."""
+    async with connection.transaction():
+        if not name.strip() or len(name) > 100:
+            raise OperationError("a client's name has 1 to 100 characters")
+        client = await registry.insert_client(connection, name, role.value)
+        if client is None:
+            raise OperationError(f"there is a client named {name!r} already")
+        unknown = [code for code in codes if not await registry.register_for(connection, client, code)]
+        if unknown:
+            raise OperationError(f"no such organisation: {', '.join(unknown)}")
+        key = await _add_key(connection, client)
+        await registry.announce_directory(connection)
+    return key
+
+
+async def rotate_key(connection: asyncpg.Connection, name: str) -> str:
+    """A new key for a client; the keys it had are disabled."""
+    async with connection.transaction():
+        client = await registry.find_client(connection, name)
+        if client is None:
+            raise OperationError(f"there is no client named {name!r}")
+        await registry.disable_keys(connection, client)
+        key = await _add_key(connection, client)
+        await registry.announce_directory(connection)
+    return key
+
+
+async def set_client_disabled(connection: asyncpg.Connection, name: str, *, disabled: bool) -> None:
+    async with connection.transaction():
+        if not await registry.set_client_disabled(connection, name, disabled=disabled):
+            raise OperationError(f"there is no client named {name!r}")
+        await registry.announce_directory(connection)
+
+
+async def list_clients(connection: asyncpg.Connection) -> list[dict[str, Any]]:
+    """Every client with its organisations, by name."""
+    directory = await registry.read_directory(connection)
+    codes = {row.number: row.code for row in directory.organizations.values()}
+    return [
+        {
+            "name": client.name,
+            "role": client.role,
+            "organizations": [codes[number] for number in client.organizations],
+            "disabled": client.disabled,
+            "createdAt": client.created_at.isoformat(timespec="seconds"),
+        }
+        for client in sorted(directory.clients.values(), key=lambda client: client.name)
+    ]
+
+
+async def read_status(connection: asyncpg.Connection) -> dict[str, Any]:
+    """Where the Core stands: epoch, watermarks, what waits."""
+    position = await types.read_position(connection)
+    directory = await registry.read_directory(connection)
+    rows = sorted(position.types, key=lambda row: str(row.notification_type))
+    return {
+        "epoch": position.epoch,
+        "organizations": len(directory.organizations),
+        "clients": len(directory.clients),
+        "triggersWaiting": await triggers.count_waiting(connection),
+        "types": [{"notificationType": str(r.notification_type), "watermark": r.watermark} for r in rows],
+    }
+
+
+async def _add_key(connection: asyncpg.Connection, client: int) -> str:
+    secret = await registry.read_key_secret(connection)
+    key = new_key()
+    await registry.insert_key(connection, client, hash_key(secret, key))
+    return key

@@ -1,0 +1,55 @@
+"""Errors as `application/problem+json` (RFC 9457): the one place where an exception becomes an answer."""
+
+import random
+
+import asyncpg
+import orjson
+import structlog
+from starlette.requests import Request
+from starlette.responses import Response
+
+from homeroom.errors import Code, HomeroomError, error
+
+_FAULTS_SHOWN_MAX = 1_000
+_RETRY_AFTER_SECONDS = (1, 5)
+
+log = structlog.get_logger()
+
+
+def problem_response(failure: HomeroomError, epoch: str) -> Response:
+    """The answer for an error of the tree; 429 and 503 carry a jittered Retry-After."""
+    document = {
+        "type": f"urn:homeroom:problem:{failure.code.value}",
+        "status": failure.status,
+        "code": failure.code.value,
+        "title": failure.title,
+        "detail": failure.detail,
+        "action": failure.action,
+        "errors": [{"pointer": f.pointer, "detail": f.detail} for f in failure.errors[:_FAULTS_SHOWN_MAX]],
+    }
+    headers = {"Homeroom-Epoch": epoch} if epoch else {}
+    if failure.status in (429, 503):
+        headers["Retry-After"] = str(random.randint(*_RETRY_AFTER_SECONDS))
+    if failure.status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    return Response(orjson.dumps(document), failure.status, headers, "application/problem+json")
+
+
+async def on_homeroom_error(request: Request, failure: Exception) -> Response:
+    assert isinstance(failure, HomeroomError)
+    return problem_response(failure, request.app.state.services.feed.epoch)
+
+
+async def on_database_away(request: Request, failure: Exception) -> Response:
+    log.warning("the database is away", kind=type(failure).__name__, path=request.url.path)
+    away = error(Code.CORE_NOT_AVAILABLE, "the database cannot be reached; try again")
+    return problem_response(away, request.app.state.services.feed.epoch)
+
+
+DATABASE_AWAY = (
+    OSError,
+    asyncpg.InterfaceError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InsufficientResourcesError,
+)

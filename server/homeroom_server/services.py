@@ -1,0 +1,110 @@
+"""The composition root: everything a node is made of, opened and closed in one place."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from zoneinfo import ZoneInfo
+
+import anyio
+import asyncpg
+import structlog
+
+from homeroom_server import database
+from homeroom_server.auth import Directory
+from homeroom_server.availability import Availability
+from homeroom_server.catalogue import Audience, Catalogue, load_catalogue
+from homeroom_server.committer import Committer, Moved
+from homeroom_server.feed import Feed
+from homeroom_server.settings import Settings
+from homeroom_server.single_flight import SingleFlight
+from homeroom_server.status.processor import Processor
+from homeroom_server.store import calls
+from homeroom_server.version_hash import VersionHashes
+from homeroom_server.waiters import Waiters
+
+_HOUSEKEEPING_SECONDS = 3600.0
+_COLLECTED_AT_ONCE_MAX = 10_000
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What endpoints are given."""
+
+    settings: Settings
+    catalogue: Catalogue
+    time_zone: ZoneInfo
+    pool: asyncpg.Pool
+    directory: Directory
+    waiters: Waiters
+    feed: Feed
+    availability: Availability
+    committer: Committer
+    processor: Processor
+
+
+@asynccontextmanager
+async def open_services(settings: Settings, database_url: str) -> AsyncIterator[Services]:
+    """A working node on a database that has the schema.
+
+    Raises CatalogueError, or what the database says if it cannot be reached.
+    """
+    catalogue = load_catalogue(settings.catalogue)
+    time_zone = ZoneInfo(settings.time_zone)
+    async with (
+        database.open_read_pool(database_url, settings) as pool,
+        database.open_write_pool(database_url, settings) as write_pool,
+        anyio.create_task_group() as tasks,
+    ):
+        flights = SingleFlight(pool, tasks)
+        directory = Directory(flights)
+        waiters = Waiters(settings.held_requests_per_client_max, settings.held_requests_per_node_max)
+        feed = Feed(pool, waiters, directory, settings.feed_poll_seconds)
+
+        async def announce(moved: Moved) -> None:
+            feed.signal(moved)
+            if moved.triggered:
+                processor.wake()
+            await feed.announce(moved)
+
+        committer = Committer(
+            write_pool,
+            tasks,
+            announce,
+            catalogue.raises_triggers,
+            lambda name: catalogue.types[name].audience is Audience.PUBLIC,
+            settings.writes_waiting_max,
+            settings.records_per_commit_max,
+        )
+        processor = Processor(
+            write_pool,
+            committer,
+            catalogue,
+            time_zone,
+            settings.status_lease_seconds,
+            settings.status_batch_records_max,
+            settings.feed_poll_seconds,
+        )
+        await directory.refresh()
+        await feed.start()
+        tasks.start_soon(feed.run, lambda: database.connect_to_listen(database_url))
+        tasks.start_soon(processor.run)
+        tasks.start_soon(_keep_house, write_pool, settings)
+        availability = Availability(flights, VersionHashes(flights))
+        yield Services(
+            settings, catalogue, time_zone, pool, directory, waiters, feed, availability, committer, processor
+        )
+        tasks.cancel_scope.cancel()
+
+
+async def _keep_house(pool: asyncpg.Pool, settings: Settings) -> None:
+    """Forget what has outlived its retention."""
+    while True:
+        try:
+            async with pool.acquire() as connection:
+                while await calls.collect_calls(connection, settings.idempotency_days, _COLLECTED_AT_ONCE_MAX):
+                    pass
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as failure:
+            log.warning("housekeeping waits", kind=type(failure).__name__)
+        await anyio.sleep(_HOUSEKEEPING_SECONDS)

@@ -1,0 +1,88 @@
+"""Every limit and choice of a node, named with its unit; read once at start."""
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+
+class SettingsError(Exception):
+    """Settings that cannot be used; the message names every fault."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Set by flag, then `HOMEROOM_<NAME>` in the environment, then the TOML file, then the default here."""
+
+    host: str = "127.0.0.1"
+    port: int = 8080
+    data_dir: str = "homeroom-data"
+    database_url: str = ""
+    """Empty: PostgreSQL embedded in `data_dir`."""
+    catalogue: str = "alberta"
+    """The name of a catalogue that ships, or the path of a TOML file."""
+    time_zone: str = "America/Edmonton"
+    """In which a calendar day ends."""
+
+    body_bytes_max: int = 8 * 1024 * 1024
+    held_requests_per_client_max: int = 64
+    held_requests_per_node_max: int = 50_000
+    writes_waiting_max: int = 10_000
+    records_per_commit_max: int = 5_000
+    read_connections_max: int = 8
+    write_connections_max: int = 4
+
+    catch_up_seconds: float = 5.0
+    """How long a call waits for a version that this node has not seen yet (protocol 3 and 5)."""
+    feed_poll_seconds: float = 1.0
+    drain_seconds: float = 1.0
+    statement_seconds_max: float = 30.0
+    write_transaction_seconds_max: float = 5.0
+    status_lease_seconds: float = 30.0
+    status_batch_records_max: int = 500
+    idempotency_days: int = 30
+
+
+def read_settings(flags: Mapping[str, object | None] | None = None, file: Path | None = None) -> Settings:
+    """Flags over environment over file over defaults; SettingsError names every value of the wrong form."""
+    given: dict[str, object] = {}
+    if file is not None:
+        given.update(_from_file(file))
+    given.update(_from_environment(os.environ))
+    given.update({name: value for name, value in (flags or {}).items() if value is not None})
+    faults: list[str] = []
+    values: dict[str, Any] = {}
+    kinds: dict[str, type] = {field.name: type(field.default) for field in fields(Settings)}
+    for name, value in given.items():
+        if name not in kinds:
+            faults.append(f"{name}: no such setting")
+            continue
+        try:
+            values[name] = kinds[name](value)
+        except (TypeError, ValueError):
+            faults.append(f"{name}: {value!r} is not a value of type {kinds[name].__name__}")
+        else:
+            if isinstance(values[name], int | float) and values[name] < 0:
+                faults.append(f"{name}: {value!r} is below 0")
+    try:
+        ZoneInfo(str(values.get("time_zone", Settings().time_zone)))
+    except (ZoneInfoNotFoundError, ValueError):
+        faults.append(f"time_zone: {values['time_zone']!r} is not a time zone known here")
+    if faults:
+        raise SettingsError("these settings cannot be used:\n" + "\n".join(f"  {fault}" for fault in faults))
+    return replace(Settings(), **values)
+
+
+def _from_environment(environment: Mapping[str, str]) -> dict[str, object]:
+    names = {f"HOMEROOM_{field.name.upper()}": field.name for field in fields(Settings)}
+    return {name: environment[variable] for variable, name in names.items() if variable in environment}
+
+
+def _from_file(file: Path) -> dict[str, object]:
+    try:
+        return dict(tomllib.loads(file.read_text(encoding="utf-8")))
+    except (OSError, ValueError) as fault:
+        raise SettingsError(f"{file} cannot be read as TOML: {fault}") from fault

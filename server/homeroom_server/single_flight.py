@@ -1,0 +1,71 @@
+"""One database read for all who ask the same before it begins."""
+
+from collections.abc import Awaitable, Callable, Hashable
+from typing import Any, Generic, TypeVar
+
+import anyio
+import anyio.abc
+import asyncpg
+
+from homeroom.errors import Code, error
+
+T = TypeVar("T")
+U = TypeVar("U")
+Connection = asyncpg.pool.PoolConnectionProxy
+
+
+class _Flight(Generic[T]):
+    def __init__(self) -> None:
+        self.landed = anyio.Event()
+        self.result: T
+        self.failure: Exception | None = error(Code.CORE_NOT_AVAILABLE, "the node is stopping")
+
+
+class SingleFlight:
+    """A read is joined only by those who asked before it began: what it returns is never older than the question."""
+
+    def __init__(self, pool: asyncpg.Pool, tasks: anyio.abc.TaskGroup) -> None:
+        self._pool = pool
+        self._tasks = tasks
+        self._boarding: dict[Hashable, _Flight[Any]] = {}
+
+    async def read(self, key: Hashable, read: Callable[[Connection], Awaitable[T]]) -> T:
+        """What `read` returns or raises; it runs once for every caller that waits under the same `key`."""
+        return await self.read_then(key, read, _as_it_is)
+
+    async def read_then(
+        self, key: Hashable, read: Callable[[Connection], Awaitable[T]], then: Callable[[T], Awaitable[U]]
+    ) -> U:
+        """As `read`, with the rest of the work shared too: `then` runs after the connection has been given back."""
+        flight: _Flight[U] | None = self._boarding.get(key)
+        if flight is None:
+            flight = self._boarding[key] = _Flight()
+            self._tasks.start_soon(self._fly, key, flight, read, then)
+        await flight.landed.wait()
+        if flight.failure is not None:
+            raise flight.failure
+        return flight.result
+
+    async def _fly(
+        self,
+        key: Hashable,
+        flight: _Flight[U],
+        read: Callable[[Connection], Awaitable[T]],
+        then: Callable[[T], Awaitable[U]],
+    ) -> None:
+        try:
+            async with self._pool.acquire() as connection:
+                del self._boarding[key]
+                found = await read(connection)
+            flight.result = await then(found)
+            flight.failure = None
+        except Exception as failure:  # handed to those who asked; the node goes on
+            if self._boarding.get(key) is flight:
+                del self._boarding[key]
+            flight.failure = failure
+        finally:
+            flight.landed.set()
+
+
+async def _as_it_is(found: T) -> T:
+    return found

@@ -1,0 +1,1 @@
+"""Calculated validation statuses: rules, alerts, and the processor that keeps them current."""

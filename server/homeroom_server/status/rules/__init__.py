@@ -1,0 +1,1 @@
+"""Rules of the Alberta catalogue, one module a type. Numbers follow PASI's ranges."""

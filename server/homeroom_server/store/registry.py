@@ -1,0 +1,184 @@
+"""Organisations, clients and keys."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from homeroom_server.store.connection import Conn
+
+DIRECTORY_CHANNEL = "homeroom_directory"
+
+
+@dataclass(frozen=True, slots=True)
+class OrganizationRow:
+    """`lineage`: numbers of itself and those above it, without the ministry."""
+
+    number: int
+    code: str
+    name: str
+    parent: int | None
+    lineage: Sequence[int]
+
+
+@dataclass(frozen=True, slots=True)
+class ClientRow:
+    """A calling system and the numbers of the organisations that it is registered for."""
+
+    number: int
+    name: str
+    role: str
+    disabled: bool
+    organizations: Sequence[int]
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRow:
+    client: int
+    disabled: bool
+
+
+@dataclass(frozen=True, slots=True)
+class DirectoryContent:
+    """Everything that authentication rests on, from one snapshot."""
+
+    version: int
+    key_secret: bytes
+    organizations: Mapping[str, OrganizationRow]
+    clients: Mapping[int, ClientRow]
+    keys: Mapping[bytes, KeyRow]
+
+
+async def read_directory(connection: Conn) -> DirectoryContent:
+    """All organisations, clients and keys."""
+    async with connection.transaction(isolation="repeatable_read", readonly=True):
+        core = await connection.fetchrow("select directory_version, key_secret from core")
+        organizations = await connection.fetch("select number, code, name, parent, lineage from organization")
+        clients = await connection.fetch(
+            """
+            select c.number, c.name, c.role, c.created_at, c.disabled_at is not null as disabled,
+                   coalesce(array_agg(o.organization order by o.organization)
+                            filter (where o.organization is not null), '{}') as organizations
+            from client c left join client_organization o on o.client = c.number
+            group by c.number
+            """
+        )
+        keys = await connection.fetch("select hash, client, disabled_at is not null as disabled from api_key")
+    assert core is not None, "the schema has been applied"
+    return DirectoryContent(
+        core["directory_version"],
+        core["key_secret"],
+        {row["code"]: OrganizationRow(**row) for row in organizations},
+        {row["number"]: ClientRow(**row) for row in clients},
+        {row["hash"]: KeyRow(row["client"], row["disabled"]) for row in keys},
+    )
+
+
+async def announce_directory(connection: Conn) -> None:
+    """Make every node read the directory again; the last statement of a transaction that changed it."""
+    await connection.execute("update core set directory_version = directory_version + 1")
+    await connection.execute("select pg_notify($1, '')", DIRECTORY_CHANNEL)
+
+
+async def read_parents(connection: Conn) -> dict[str, str]:
+    """The code of each organisation with the code of its parent (empty: none)."""
+    rows = await connection.fetch(
+        """
+        select o.code, coalesce(p.code, '') as parent
+        from organization o left join organization p on p.number = o.parent
+        """
+    )
+    return {row["code"]: row["parent"] for row in rows}
+
+
+async def owners_among(connection: Conn, codes: Sequence[str]) -> set[str]:
+    """Those of `codes` that own at least one record."""
+    rows = await connection.fetch(
+        """
+        select o.code from organization o
+        where o.code = any($1::text[]) and exists (select from record r where r.owner = o.number)
+        """,
+        codes,
+    )
+    return {row["code"] for row in rows}
+
+
+async def upsert_organization(connection: Conn, code: str, name: str, parent: str, *, is_ministry: bool) -> None:
+    """Write one organisation whose parent is there already; its lineage follows from the parent's."""
+    await connection.execute(
+        """
+        insert into organization (code, name, parent, lineage)
+        select $1, $2, p.number, '{}'
+        from (values ($3)) as given(parent) left join organization p on p.code = given.parent
+        on conflict (code) do update set name = excluded.name, parent = excluded.parent
+        """,
+        code,
+        name,
+        parent,
+    )
+    await connection.execute(
+        """
+        update organization o
+        set lineage = case when $2 then '{}' else array[o.number] || coalesce(
+            (select p.lineage from organization p where p.number = o.parent), '{}') end
+        where o.code = $1
+        """,
+        code,
+        is_ministry,
+    )
+
+
+async def insert_client(connection: Conn, name: str, role: str) -> int | None:
+    """The new client's number, or None if the name is taken."""
+    number: int | None = await connection.fetchval(
+        "insert into client (name, role) values ($1, $2) on conflict do nothing returning number", name, role
+    )
+    return number
+
+
+async def register_for(connection: Conn, client: int, code: str) -> bool:
+    """Register a client for an organisation; False if there is no such organisation."""
+    return (
+        await connection.execute(
+            """
+        insert into client_organization (client, organization)
+        select $1, number from organization where code = $2
+        """,
+            client,
+            code,
+        )
+        == "INSERT 0 1"
+    )
+
+
+async def insert_key(connection: Conn, client: int, key_hash: bytes) -> None:
+    await connection.execute("insert into api_key (hash, client) values ($1, $2)", key_hash, client)
+
+
+async def disable_keys(connection: Conn, client: int) -> int:
+    """Disable every key of a client; how many there were."""
+    done = await connection.execute(
+        "update api_key set disabled_at = now() where client = $1 and disabled_at is null", client
+    )
+    return int(done.removeprefix("UPDATE "))
+
+
+async def set_client_disabled(connection: Conn, name: str, *, disabled: bool) -> bool:
+    """Disable or enable a client; False if there is none of this name."""
+    done = await connection.execute(
+        "update client set disabled_at = case when $2 then coalesce(disabled_at, now()) end where name = $1",
+        name,
+        disabled,
+    )
+    return done == "UPDATE 1"
+
+
+async def find_client(connection: Conn, name: str) -> int | None:
+    number: int | None = await connection.fetchval("select number from client where name = $1", name)
+    return number
+
+
+async def read_key_secret(connection: Conn) -> bytes:
+    """What keys the hash of API keys."""
+    secret: bytes = await connection.fetchval("select key_secret from core")
+    return secret

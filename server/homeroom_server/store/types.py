@@ -1,0 +1,83 @@
+"""Numbers of types, their watermarks, and the history that the database is in."""
+
+from dataclasses import dataclass
+
+from homeroom.protocol import NotificationType
+from homeroom_server.store.connection import Conn
+
+
+@dataclass(frozen=True, slots=True)
+class TypeRow:
+    """A notification type as the database knows it; versions as of the snapshot it was read in."""
+
+    notification_type: NotificationType
+    number: int
+    record_type: int
+    watermark: int
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where the database stands: everything that the slow poll compares."""
+
+    epoch: str
+    directory_version: int
+    types: tuple[TypeRow, ...]
+
+
+def _type_row(number: int, record_type: int, name: str, school_year: int, watermark: int) -> TypeRow:
+    return TypeRow(NotificationType(name, school_year or None), number, record_type, watermark)
+
+
+async def read_position(connection: Conn) -> Position:
+    """Epoch, directory version and every type's watermark, from one snapshot."""
+    row = await connection.fetchrow(
+        """
+        select c.epoch::text, c.directory_version,
+               coalesce((select array_agg((n.number, n.record_type, r.name, n.school_year, n.watermark))
+                         from notification_type n join record_type r on r.number = n.record_type), '{}') as types
+        from core c
+        """
+    )
+    assert row is not None, "the schema has been applied"
+    return Position(row["epoch"], row["directory_version"], tuple(_type_row(*t) for t in row["types"]))
+
+
+async def find_type(connection: Conn, wanted: NotificationType) -> TypeRow | None:
+    """The row of a type, or None as long as no record of it was ever accepted."""
+    row = await connection.fetchrow(
+        """
+        select n.number, n.record_type, r.name, n.school_year, n.watermark
+        from notification_type n join record_type r on r.number = n.record_type
+        where r.name = $1 and n.school_year = $2
+        """,
+        wanted.name,
+        wanted.school_year or 0,
+    )
+    return None if row is None else _type_row(*row.values())
+
+
+async def ensure_type(connection: Conn, wanted: NotificationType) -> TypeRow:
+    """The row of a type, made if need be. Two nodes may race: both get the same."""
+    await connection.execute("insert into record_type (name) values ($1) on conflict do nothing", wanted.name)
+    await connection.execute(
+        """
+        insert into notification_type (record_type, school_year)
+        select number, $2 from record_type where name = $1
+        on conflict do nothing
+        """,
+        wanted.name,
+        wanted.school_year or 0,
+    )
+    row = await find_type(connection, wanted)
+    assert row is not None, "just ensured"
+    return row
+
+
+async def ensure_record_types(connection: Conn, names: list[str]) -> dict[str, int]:
+    """The number of every named type, made if need be."""
+    await connection.execute(
+        "insert into record_type (name) select * from unnest($1::text[]) on conflict do nothing", names
+    )
+    rows = await connection.fetch("select name, number from record_type")
+    return {row["name"]: row["number"] for row in rows}
