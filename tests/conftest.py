@@ -1,0 +1,173 @@
+"""One PostgreSQL for the whole run, one database a test, and Cores on it with the clients of a small province."""
+
+import itertools
+import os
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import asyncpg
+import httpx
+import pytest
+from starlette.applications import Starlette
+
+from homeroom import Client
+from homeroom_server import database, operations
+from homeroom_server.app import create_app
+from homeroom_server.auth import Role
+from homeroom_server.services import Services, open_services
+from homeroom_server.settings import Settings
+from homeroom_server.store import schema
+
+PROVINCE = """\
+code,name,parent
+O.1,Ministry,
+A.3020,Foothills,O.1
+A.3030,Prairie,O.1
+S.0982,Maple Ridge School,A.3020
+S.0983,Elk Valley School,A.3020
+S.0990,Plainview School,A.3030
+"""
+TEMPLATE = "homeroom_template"
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture
+def anyio_backend() -> tuple[str, dict[str, bool]]:
+    return "asyncio", {"use_uvloop": True}
+
+
+@pytest.fixture(scope="session")
+def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The maintenance database of a PostgreSQL of this run (or of HOMEROOM_TEST_DATABASE_URL)."""
+    settings = Settings(
+        data_dir=str(tmp_path_factory.mktemp("pg")), database_url=os.environ.get("HOMEROOM_TEST_DATABASE_URL", "")
+    )
+    with database.open_database(settings) as url:
+        yield url
+
+
+def database_url(postgres_url: str, name: str) -> str:
+    """The URL of another database of the same server."""
+    head, _, query = postgres_url.partition("?")
+    return f"{head.rpartition('/')[0]}/{name}?{query}"
+
+
+async def _make_template(postgres_url: str) -> None:
+    connection = await asyncpg.connect(postgres_url)
+    try:
+        if await connection.fetchval("select 1 from pg_database where datname = $1", TEMPLATE):
+            return
+        await connection.execute(f"create database {TEMPLATE}")
+    finally:
+        await connection.close()
+    connection = await asyncpg.connect(database_url(postgres_url, TEMPLATE))
+    try:
+        await schema.apply(connection)
+        await operations.load_organizations(connection, PROVINCE)
+    finally:
+        await connection.close()
+
+
+@pytest.fixture
+async def database_of_test(postgres_url: str) -> AsyncIterator[str]:
+    """A database with the schema and the province, of this test alone."""
+    await _make_template(postgres_url)
+    name = f"t{os.getpid()}_{next(_numbers)}"
+    connection = await asyncpg.connect(postgres_url)
+    await connection.execute(f"create database {name} template {TEMPLATE}")
+    try:
+        yield database_url(postgres_url, name)
+    finally:
+        await connection.execute(f"drop database {name} with (force)")
+        await connection.close()
+
+
+class Core:
+    """A node in this process, with clients that speak to it over ASGI."""
+
+    def __init__(self, services: Services, app: Starlette, url: str) -> None:
+        self.services = services
+        self.app = app
+        self.database_url = url
+        self._stack = AsyncExitStack()
+
+    async def key(self, organization: str, role: Role = Role.WRITER) -> str:
+        """The key of a new client of that organisation."""
+        async with self.services.pool.acquire() as connection:
+            return await operations.create_client(
+                connection, f"{organization} {next(_numbers)}", [organization], role
+            )
+
+    async def client(self, organization: str, role: Role = Role.WRITER) -> Client:
+        """A new client of that organisation."""
+        transport = httpx.ASGITransport(self.app, raise_app_exceptions=True)
+        client = Client("http://core", await self.key(organization, role), transport=transport)
+        return await self._stack.enter_async_context(client)
+
+    async def close(self) -> None:
+        await self._stack.aclose()
+
+    async def connect(self) -> asyncpg.Connection:
+        """A connection of the test's own to this Core's database."""
+        connection: asyncpg.Connection = await asyncpg.connect(self.database_url)
+        self._stack.push_async_callback(connection.close)
+        return connection
+
+
+@asynccontextmanager
+async def open_core(url: str, settings: Settings) -> AsyncIterator[Core]:
+    async with open_services(settings, url) as services:
+        core = Core(services, create_app(services), url)
+        try:
+            yield core
+        finally:
+            await core.close()
+
+
+@pytest.fixture
+def settings() -> Settings:
+    """What a test may override by a fixture of its own."""
+    return Settings(read_connections_max=4, write_connections_max=3)
+
+
+@pytest.fixture
+async def core(database_of_test: str, settings: Settings) -> AsyncIterator[Core]:
+    async with open_core(database_of_test, settings) as core:
+        yield core
+
+
+@pytest.fixture
+def any_catalogue(tmp_path: Path) -> str:
+    """A catalogue whose bodies may be any JSON object: for tests of the protocol alone."""
+    path = tmp_path / "catalogue.toml"
+    path.write_text(
+        """
+        [types.Note]
+        school_year = "none"
+        id_format = "code"
+        audience = "owner"
+        status = true
+
+        [types.Plan]
+        school_year = "required"
+        id_format = "uuid"
+        audience = "owner"
+
+        [types.Bulletin]
+        school_year = "optional"
+        id_format = "code"
+        audience = "public"
+        """,
+        encoding="utf-8",
+    )
+    return str(path)
+
+
+@pytest.fixture
+async def plain_core(database_of_test: str, settings: Settings, any_catalogue: str) -> AsyncIterator[Core]:
+    """A Core with types Note (status, owner), Plan.YYYY (owner, uuid) and Bulletin (public)."""
+    async with open_core(database_of_test, replace(settings, catalogue=any_catalogue)) as core:
+        yield core

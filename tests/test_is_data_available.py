@@ -1,0 +1,317 @@
+"""Protocol 3 and 4, through the front door."""
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from uuid import uuid4
+
+import anyio
+import httpx
+import pytest
+
+from homeroom import HomeroomError, version_hash
+from homeroom_server import availability, operations
+from homeroom_server.availability import Entry, Finding
+from homeroom_server.settings import Settings
+from tests.conftest import Core, open_core
+from tests.records import accepted, available, note, pairs, record, versions_of
+
+WRONG_HASH = "0" * 32
+
+
+async def until_held(core: Core, count: int = 1) -> None:
+    """Return once that many requests are held."""
+    with anyio.fail_after(10):
+        while core.services.waiters.held != count:
+            await anyio.sleep(0)
+
+
+async def test_a_delta_lists_what_is_above_the_cursor_ascending_and_once_per_id(plain_core: Core) -> None:
+    school = await plain_core.client("S.0982")
+    a, b, c = await accepted(school, "Note", note("a"), note("b"), note("c"))
+    (a2,) = await accepted(school, "Note", note("a", "again", a))
+    found = await available(school, "Note")
+    assert pairs(found) == [("b", b), ("c", c), ("a", a2)]
+    assert (found["reason"], found["complete"], found["maxCoreVersion"]) == ("newer", True, a2)
+    assert pairs(await available(school, "Note", since=c)) == [("a", a2)]
+
+
+async def test_types_are_answered_in_order_and_in_canonical_spelling(plain_core: Core) -> None:
+    school = await plain_core.client("S.0982")
+    await accepted(school, "Bulletin", note("b1"))
+    asked = [
+        {"notificationType": name, "maxCoreVersion": 0} for name in ("bulletin", "PLAN.2027", "note", "notestatus")
+    ]
+    answer = await school.is_data_available(asked, 0)
+    assert [entry["notificationType"] for entry in answer["types"]] == ["Bulletin", "Plan.2027", "Note", "NoteStatus"]
+    assert [entry["reason"] for entry in answer["types"]] == ["newer", "none", "none", "none"]
+
+
+async def test_a_held_request_is_woken_by_a_submit(plain_core: Core) -> None:
+    writer, reader = await plain_core.client("S.0982"), await plain_core.client("A.3020")
+    answers = []
+
+    async def hold() -> None:
+        answers.append(await available(reader, "Note", wait_seconds=300))
+
+    with anyio.fail_after(10):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(hold)
+            await until_held(plain_core)
+            versions = await accepted(writer, "Note", note("a"), note("b"))
+    assert versions_of(pairs(answers[0])) == versions
+
+
+async def test_a_change_committed_between_the_check_and_the_parking_is_answered_at_once(
+    plain_core: Core, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer, reader = await plain_core.client("S.0982"), await plain_core.client("S.0982")
+    look = plain_core.services.availability.look
+    committed: list[int] = []
+
+    async def look_then_commit(entries: tuple[Entry, ...]) -> Finding:
+        finding = await look(entries)
+        if not committed:
+            committed.extend(await accepted(writer, "Note", note("a")))
+            with anyio.fail_after(10):  # past the wake as well: nothing else will come for this change
+                while plain_core.services.feed.seen(entries[0].notification_type) < committed[0]:
+                    await anyio.sleep(0)
+        return finding
+
+    monkeypatch.setattr(availability.Availability, "look", lambda self, entries: look_then_commit(entries))
+    with anyio.fail_after(10):
+        found = await available(reader, "Note", wait_seconds=300)
+    assert pairs(found) == [("a", committed[0])]
+
+
+async def test_another_organisations_change_wakes_nobody_but_moves_the_bookmark(plain_core: Core) -> None:
+    school, other = await plain_core.client("S.0982"), await plain_core.client("S.0990")
+    answers = []
+
+    async def hold() -> None:
+        answers.append(await available(school, "Note", wait_seconds=1))
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(hold)
+        await until_held(plain_core)
+        (version,) = await accepted(other, "Note", note("theirs"))
+    assert (answers[0]["reason"], answers[0]["records"]) == ("none", [])
+    assert answers[0]["maxCoreVersion"] == version
+
+
+async def test_an_authority_sees_its_schools_and_the_ministry_sees_all(plain_core: Core) -> None:
+    for organization in ("S.0982", "S.0983", "S.0990"):
+        await accepted(await plain_core.client(organization), "Note", note(organization))
+    seen = {
+        organization: sorted(i for i, _ in pairs(await available(await plain_core.client(organization), "Note")))
+        for organization in ("S.0982", "A.3020", "A.3030", "O.1")
+    }
+    assert seen == {
+        "S.0982": ["S.0982"],
+        "A.3020": ["S.0982", "S.0983"],
+        "A.3030": ["S.0990"],
+        "O.1": ["S.0982", "S.0983", "S.0990"],
+    }
+
+
+async def test_everybody_sees_a_public_type(plain_core: Core) -> None:
+    await accepted(await plain_core.client("S.0982"), "Bulletin", note("b"))
+    assert [i for i, _ in pairs(await available(await plain_core.client("S.0990"), "Bulletin"))] == ["b"]
+
+
+async def test_deletes_are_in_deltas_but_not_in_the_hash_nor_in_full_lists(plain_core: Core) -> None:
+    school = await plain_core.client("S.0982")
+    a, b = await accepted(school, "Note", note("a"), note("b"))
+    (gone,) = await accepted(school, "Note", record("a", None, a, deleted=True))
+    assert pairs(await available(school, "Note", since=b)) == [("a", gone)]
+    held = await available(school, "Note", since=gone, versionHash=version_hash([b]).upper())
+    assert held["reason"] == "none"
+    full = await available(school, "Note", since=gone, versionHash=WRONG_HASH)
+    assert (full["reason"], pairs(full), full["maxCoreVersion"]) == ("mismatch", [("b", b)], gone)
+
+
+async def test_the_hash_is_judged_only_when_nothing_is_newer(plain_core: Core) -> None:
+    school = await plain_core.client("S.0982")
+    a, b = await accepted(school, "Note", note("a"), note("b"))
+    assert (await available(school, "Note", since=a, versionHash=WRONG_HASH))["reason"] == "newer"
+    assert (await available(school, "Note", since=b, versionHash=WRONG_HASH))["reason"] == "mismatch"
+
+
+async def test_an_empty_stream_has_the_hash_of_nothing(plain_core: Core) -> None:
+    school = await plain_core.client("S.0982")
+    empty = version_hash([])
+    assert (await available(school, "Note", versionHash=empty))["reason"] == "none"
+    wrong = await available(school, "Note", versionHash=WRONG_HASH)
+    assert (wrong["reason"], wrong["records"], wrong["complete"]) == ("mismatch", [], True)
+    await accepted(await plain_core.client("S.0990"), "Note", note("theirs"))
+    assert (await available(school, "Note", versionHash=empty))["reason"] == "none"
+
+
+async def test_a_cut_delta_goes_on_from_its_cursor(plain_core: Core, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(availability, "LISTED_PER_TYPE_MAX", 3)
+    school = await plain_core.client("S.0982")
+    versions = await accepted(school, "Note", *(note(f"n{i}") for i in range(8)))
+    cursor, listed, complete = 0, [], []
+    while not complete or not complete[-1]:
+        found = await available(school, "Note", since=cursor)
+        cursor = found["maxCoreVersion"]
+        listed += versions_of(pairs(found))
+        complete.append(found["complete"])
+    assert listed == versions
+    assert complete == [False, False, True]
+
+
+async def test_a_type_cut_to_nothing_keeps_its_cursor(plain_core: Core, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(availability, "LISTED_PER_ANSWER_MAX", 3)
+    school = await plain_core.client("S.0982")
+    notes = await accepted(school, "Note", *(note(f"n{i}") for i in range(3)))
+    await accepted(school, "Bulletin", note("b"))
+    asked = [{"notificationType": name, "maxCoreVersion": 0} for name in ("Note", "Bulletin", "Plan.2027")]
+    answer = await school.is_data_available(asked, 0)
+    cut = [(len(e["records"]), e["complete"], e["maxCoreVersion"]) for e in answer["types"]]
+    assert cut == [(3, True, notes[-1]), (0, False, 0), (0, True, 0)]
+
+
+async def test_a_cut_full_list_goes_on_within_its_window(plain_core: Core, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(availability, "LISTED_PER_TYPE_MAX", 3)
+    school = await plain_core.client("S.0982")
+    versions = await accepted(school, "Note", *(note(f"n{i}") for i in range(7)))
+    window = versions[-1]
+    first = await available(school, "Note", since=window, versionHash=WRONG_HASH)
+    assert (versions_of(pairs(first)), first["complete"], first["maxCoreVersion"]) == (versions[:3], False, window)
+    await accepted(school, "Note", record("n5", None, versions[5], deleted=True), note("new"))
+    second = await available(school, "Note", since=window, wait_seconds=300, listAfter=versions[2])
+    assert (second["reason"], second["maxCoreVersion"]) == ("mismatch", window)
+    assert versions_of(pairs(second)) == [versions[3], versions[4], versions[6]]
+    assert second["complete"] is True
+    delta = await available(school, "Note", since=window)
+    assert [i for i, _ in pairs(delta)] == ["n5", "new"]
+
+
+async def test_a_cursor_below_the_horizon_gets_the_full_list(plain_core: Core) -> None:
+    school = await plain_core.client("S.0982")
+    a, b = await accepted(school, "Note", note("a"), note("b"))
+    connection = await plain_core.connect()
+    await connection.execute("update notification_type set horizon = $1 where watermark = $2", a, b)
+    for cursor in (0, a - 1):
+        found = await available(school, "Note", since=cursor)
+        assert (found["reason"], pairs(found)) == ("mismatch", [("a", a), ("b", b)])
+    assert (await available(school, "Note", since=a))["reason"] == "newer"
+
+
+async def test_a_version_never_given_out_is_of_another_history(plain_core: Core) -> None:
+    school = await plain_core.client("S.0982")
+    with pytest.raises(HomeroomError) as failure:
+        await available(school, "Note", since=10**9)
+    assert (failure.value.code, failure.value.action) == (2003, "resync")
+
+
+async def test_a_node_that_is_behind_waits_and_then_says_so(
+    database_of_test: str, settings: Settings, any_catalogue: str
+) -> None:
+    quick = replace(settings, catalogue=any_catalogue, catch_up_seconds=0.2)
+    async with open_core(database_of_test, quick) as core:
+        school = await core.client("S.0982")
+        await accepted(school, "Note", note("a"))
+        (later,) = await accepted(school, "Bulletin", note("b"))
+        with pytest.raises(HomeroomError) as failure:
+            await available(school, "Note", since=later)
+        assert (failure.value.code, failure.value.action) == (2002, "retry")
+        assert failure.value.retry_after_seconds is not None
+
+
+async def test_a_node_that_catches_up_answers(plain_core: Core) -> None:
+    school = await plain_core.client("S.0982")
+    (a,) = await accepted(school, "Note", note("a"))
+    connection = await plain_core.connect()
+    await connection.execute("select nextval('core_version')")
+    answers = []
+
+    async def ask() -> None:
+        answers.append(await available(school, "Note", since=a + 1))
+
+    with anyio.fail_after(4):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(ask)
+            await accepted(school, "Note", note("b"))
+    assert answers[0]["reason"] in ("newer", "none")
+
+
+async def test_a_wait_that_ends_is_an_answer(plain_core: Core) -> None:
+    school = await plain_core.client("S.0982")
+    (a,) = await accepted(school, "Note", note("a"))
+    begun = anyio.current_time()
+    found = await available(school, "Note", since=a, wait_seconds=1)
+    assert 0.85 <= anyio.current_time() - begun <= 3
+    assert (found["reason"], found["records"], found["maxCoreVersion"]) == ("none", [], a)
+
+
+async def test_a_key_disabled_meanwhile_is_refused_at_the_wake(plain_core: Core) -> None:
+    writer, reader = await plain_core.client("S.0982"), await plain_core.client("S.0982")
+    name = (await reader.hello())["client"]
+    codes = []
+
+    async def hold() -> None:
+        with pytest.raises(HomeroomError) as failure:
+            await available(reader, "Note", wait_seconds=300)
+        codes.append(failure.value.code)
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(hold)
+        await until_held(plain_core)
+        await operations.set_client_disabled(await plain_core.connect(), name, disabled=True)
+        await plain_core.services.directory.refresh()
+        await accepted(writer, "Note", note("a"))
+    assert codes == [1003]
+
+
+class TestLimits:
+    @pytest.fixture
+    async def strict_core(
+        self, database_of_test: str, settings: Settings, any_catalogue: str
+    ) -> AsyncIterator[Core]:
+        strict = replace(settings, catalogue=any_catalogue, held_requests_per_client_max=2)
+        async with open_core(database_of_test, strict) as core:
+            yield core
+
+    async def test_a_client_holds_only_so_many_requests(self, strict_core: Core) -> None:
+        school, other = await strict_core.client("S.0982"), await strict_core.client("S.0982")
+        async with anyio.create_task_group() as tasks:
+            for held in (1, 2):
+                tasks.start_soon(available, school, "Note", 0, 300)
+                await until_held(strict_core, held)
+            with pytest.raises(HomeroomError) as failure:
+                await available(school, "Note", wait_seconds=300)
+            assert failure.value.code == 2004
+            assert "held_requests_per_client_max" in failure.value.detail
+            assert failure.value.retry_after_seconds is not None
+            assert (await available(other, "Note"))["reason"] == "none"
+            tasks.cancel_scope.cancel()
+
+
+async def test_draining_releases_held_requests_with_bookmarks(plain_core: Core) -> None:
+    school = await plain_core.client("S.0982")
+    (a,) = await accepted(school, "Note", note("a"))
+    answers = []
+
+    async def hold() -> None:
+        answers.append(await available(school, "Note", since=a, wait_seconds=300))
+
+    with anyio.fail_after(10):
+        async with anyio.create_task_group() as tasks:
+            for _ in range(5):
+                tasks.start_soon(hold)
+            await until_held(plain_core, 5)
+            await plain_core.services.waiters.drain(0.1)
+    assert [(e["reason"], e["maxCoreVersion"]) for e in answers] == [("none", a)] * 5
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(plain_core.app), base_url="http://core") as http:
+        assert (await http.get("/readyz")).status_code == 503
+
+
+async def test_every_answer_names_the_epoch(plain_core: Core) -> None:
+    school = await plain_core.client("S.0982")
+    epoch = (await school.hello())["epoch"]
+    school.epoch = None
+    await available(school, "Plan.2027")
+    assert school.epoch == epoch
+    await school.submit("Plan.2027", [record(str(uuid4()), {})])
+    assert school.epoch == epoch
