@@ -19,6 +19,7 @@ from homeroom_server.auth import Role
 from homeroom_server.services import Services, open_services
 from homeroom_server.settings import Settings
 from homeroom_server.store import schema
+from tests.processes import Node, homeroom, prepare_node
 
 PROVINCE = """\
 code,name,parent
@@ -103,9 +104,11 @@ class Core:
 
     async def client(self, organization: str, role: Role = Role.WRITER) -> Client:
         """A new client of that organisation."""
-        transport = httpx.ASGITransport(self.app, raise_app_exceptions=True)
-        client = Client("http://core", await self.key(organization, role), transport=transport)
-        return await self._stack.enter_async_context(client)
+        return await self._stack.enter_async_context(self.client_with(await self.key(organization, role)))
+
+    def client_with(self, key: str, organization: str | None = None) -> Client:
+        """A client with a key that exists, to be opened by the test."""
+        return Client("http://core", key, organization, httpx.ASGITransport(self.app, raise_app_exceptions=True))
 
     async def close(self) -> None:
         await self._stack.aclose()
@@ -171,3 +174,11 @@ async def plain_core(database_of_test: str, settings: Settings, any_catalogue: s
     """A Core with types Note (status, owner), Plan.YYYY (owner, uuid) and Bulletin (public)."""
     async with open_core(database_of_test, replace(settings, catalogue=any_catalogue)) as core:
         yield core
+
+
+@pytest.fixture
+def node_files(tmp_path: Path, any_catalogue: str) -> Iterator[Node]:
+    """A data directory of its own, and PostgreSQL in it no longer running afterwards."""
+    node = prepare_node(tmp_path, PROVINCE, "--catalogue", any_catalogue)
+    yield node
+    homeroom("status", "--data-dir", node.data_dir)  # the last to leave stops it

@@ -71,6 +71,8 @@ class Processor:
                     pass
             except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, HomeroomError) as failure:
                 log.warning("statuses wait", kind=type(failure).__name__)
+            except Exception:  # whatever it was, leases end and the next poll tries again
+                log.exception("statuses wait")
             with anyio.move_on_after(self._poll_seconds):
                 await self._work.wait()
 
@@ -121,7 +123,7 @@ class Processor:
             rules = self._rules(source)
             if rules is None or source.deleted:
                 continue
-            for name, record_id in rules.references(orjson.loads(source.body)):
+            for name, record_id in self._references(rules, source):
                 wanted[self._numbers[name], record_id].add((source.record_type, source.id))
             of_student |= set(rules.of_student)
             students |= {source.student} if source.student is not None else set()
@@ -138,6 +140,12 @@ class Processor:
         for record in found:
             by_student[self._name(record.record_type), record.student or ""].append(_as_source(record))
         return {(self._name(number), i): _as_source(r) for (number, i), r in referenced.items()}, by_student
+
+    def _references(self, rules: RuleSet, record: SourceRecord) -> set[tuple[str, str]]:
+        try:
+            return rules.references(orjson.loads(record.body))
+        except Exception:  # found again, and said, when the record is judged
+            return set()
 
     async def _read_live(
         self, connection: asyncpg.pool.PoolConnectionProxy, keys: Sequence[tuple[int, str]]

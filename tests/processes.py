@@ -1,0 +1,74 @@
+"""Real nodes: `homeroom serve` in processes of their own, on a data directory."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import anyio
+import anyio.abc
+
+from homeroom import Client
+
+HOMEROOM = str(Path(sys.executable).parent / "homeroom")
+
+
+def homeroom(*arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+    """Run the command to its end."""
+    done = subprocess.run([HOMEROOM, *arguments], capture_output=True, text=True, timeout=60, check=False)
+    assert not check or done.returncode == 0, done.stderr
+    return done
+
+
+@dataclass(frozen=True)
+class Node:
+    """Where a node keeps its data, how it is started, and, while it runs, where it answers."""
+
+    data_dir: str
+    flags: tuple[str, ...]
+    key: str
+    url: str = ""
+    pid: int = 0
+
+    def client(self) -> Client:
+        return Client(self.url, self.key)
+
+
+def prepare_node(folder: Path, organizations: str, *flags: str) -> Node:
+    """A data directory with organisations and one client of the ministry."""
+    data_dir, file = str(folder / "data"), folder / "organizations.csv"
+    file.write_text(organizations, encoding="utf-8")
+    homeroom("load-organizations", str(file), "--data-dir", data_dir)
+    created = homeroom("client", "create", "tests", "--organization", "O.1", "--data-dir", data_dir, "--json")
+    return Node(data_dir, flags, json.loads(created.stdout)["key"])
+
+
+@asynccontextmanager
+async def running_node(node: Node) -> AsyncIterator[Node]:
+    """The node as a process, ready; ended by SIGTERM if it still runs at the end of the block."""
+    command = [HOMEROOM, "serve", "--port", "0", "--data-dir", node.data_dir, *node.flags]
+    environment = {**os.environ, "HOMEROOM_DRAIN_SECONDS": "0.2", "COLUMNS": "200"}
+    async with await anyio.open_process(command, stdout=subprocess.DEVNULL, env=environment) as process:
+        assert process.stderr is not None
+        said = ""
+        with anyio.fail_after(60):
+            async for chunk in process.stderr:
+                said += chunk.decode()
+                if "http://" in said and said.endswith("\n"):
+                    break
+        assert "http://" in said, said
+        url = said[said.index("http://") :].split()[0]
+        try:
+            yield replace(node, url=url, pid=process.pid)
+        finally:
+            if process.returncode is None:
+                process.send_signal(signal.SIGTERM)
+            with anyio.fail_after(30, shield=True):
+                async for _ in process.stderr:
+                    pass
+                await process.wait()

@@ -1,0 +1,102 @@
+"""Protocol 5, through the front door."""
+
+from dataclasses import replace
+from uuid import uuid4
+
+import anyio
+
+from homeroom_server.settings import Settings
+from tests.conftest import Core, open_core
+from tests.records import accepted, note, record
+
+
+async def test_items_are_answered_in_order(plain_core: Core) -> None:
+    school, other = await plain_core.client("S.0982"), await plain_core.client("S.0990")
+    a, b = await accepted(school, "Note", note("a"), note("b"))
+    await accepted(other, "Note", note("theirs"))
+    asked = [{"id": "b", "expectedVersion": b}, {"id": "theirs"}, {"id": "none"}, {"id": "a"}]
+    answer = await school.get("Note", asked)
+    assert [(r["id"], r["availability"]) for r in answer["records"]] == [
+        ("b", "Normal"),
+        ("theirs", "Unknown"),
+        ("none", "Unknown"),
+        ("a", "Normal"),
+    ]
+    assert answer["stoppedAt"] is None
+    assert answer["records"][3]["coreVersion"] == a
+
+
+async def test_a_different_version_stops_the_call(plain_core: Core) -> None:
+    school = await plain_core.client("S.0982")
+    a, b, _ = await accepted(school, "Note", note("a"), note("b"), note("c"))
+    await accepted(school, "Note", note("b", "moved", b))
+    asked = [{"id": "a", "expectedVersion": a}, {"id": "b", "expectedVersion": b}, {"id": "c"}]
+    answer = await school.get("Note", asked)
+    assert ([r["id"] for r in answer["records"]], answer["stoppedAt"]) == (["a"], 1)
+    answer = await school.get("Note", [{"id": "b", "expectedVersion": 0}, {"id": "c"}])
+    assert (len(answer["records"]), answer["stoppedAt"]) == (2, None)
+
+
+async def test_a_version_not_seen_yet_is_waited_for(plain_core: Core) -> None:
+    school = await plain_core.client("S.0982")
+    (a,) = await accepted(school, "Bulletin", note("a"))
+    answers = []
+
+    async def ask() -> None:
+        answers.append(await school.get("Bulletin", [{"id": "a", "expectedVersion": a + 2}]))
+
+    connection = await plain_core.connect()
+    await connection.execute("select nextval('core_version')")
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(ask)
+        while not plain_core.services.waiters._watches:
+            await anyio.sleep(0)
+        assert await accepted(school, "Bulletin", note("a", "new", a)) == [a + 2]
+    assert answers[0]["records"][0]["coreVersion"] == a + 2
+
+
+async def test_a_version_that_never_comes_stops_the_call_after_a_while(
+    database_of_test: str, settings: Settings, any_catalogue: str
+) -> None:
+    async with open_core(database_of_test, replace(settings, catalogue=any_catalogue, catch_up_seconds=0.2)) as core:
+        school = await core.client("S.0982")
+        (a,) = await accepted(school, "Note", note("a"))
+        begun = anyio.current_time()
+        answer = await school.get("Note", [{"id": "none", "expectedVersion": a + 9}, {"id": "a", "expectedVersion": 99}])
+        assert 0.15 < anyio.current_time() - begun < 3
+        assert ([r["availability"] for r in answer["records"]], answer["stoppedAt"]) == (["Unknown"], 1)
+
+
+async def test_changed_at_moves_with_the_body(plain_core: Core) -> None:
+    school = await plain_core.client("S.0982")
+    (a,) = await accepted(school, "Note", note("a"))
+    first = (await school.get("Note", [{"id": "a"}]))["records"][0]["changedAt"]
+    await accepted(school, "Note", note("a", "new", a))
+    second = (await school.get("Note", [{"id": "a"}]))["records"][0]["changedAt"]
+    assert first < second
+    assert len(second) == len("2026-11-22T04:10:24.123Z")
+    assert second.endswith("Z")
+
+
+async def test_the_ministry_and_public_types_need_no_viewer_rows(plain_core: Core) -> None:
+    school = await plain_core.client("S.0982")
+    await accepted(school, "Note", note("a"))
+    await accepted(school, "Bulletin", note("b"))
+    ministry, stranger = await plain_core.client("O.1"), await plain_core.client("S.0990")
+    assert (await ministry.get("Note", [{"id": "a"}]))["records"][0]["availability"] == "Normal"
+    assert (await stranger.get("Bulletin", [{"id": "b"}]))["records"][0]["availability"] == "Normal"
+
+
+async def test_a_type_nobody_wrote_holds_nothing(plain_core: Core) -> None:
+    school = await plain_core.client("S.0982")
+    answer = await school.get("Plan.2031", [{"id": str(uuid4())}])
+    assert answer["records"][0]["availability"] == "Unknown"
+
+
+async def test_an_authority_acts_for_its_schools_and_no_others(plain_core: Core) -> None:
+    await accepted(await plain_core.client("S.0983"), "Note", note("a"))
+    key = await plain_core.key("A.3020")
+    async with plain_core.client_with(key, "S.0983") as elk, plain_core.client_with(key, "S.0982") as maple:
+        assert (await elk.get("Note", [{"id": "a"}]))["records"][0]["availability"] == "Normal"
+        assert (await maple.get("Note", [{"id": "a"}]))["records"][0]["availability"] == "Unknown"
+        await accepted(elk, "Note", record("b", {}))
