@@ -100,14 +100,13 @@ async def test_kill_9_in_the_middle_of_submits_loses_nothing_acknowledged(
     survivors: dict[str, int] = {}
     for round_ in range(3):
         acknowledged: dict[str, tuple[int, int]] = {}
-        async with running_node(node_files) as node:
-            async with anyio.create_task_group() as tasks:
-                for worker in range(8):
-                    tasks.start_soon(_work, node, round_ * 100 + worker, acknowledged)
-                with anyio.fail_after(30):
-                    while len(acknowledged) < 300:
-                        await anyio.sleep(0.01)
-                os.kill(node.pid, signal.SIGKILL)
+        async with running_node(node_files) as node, anyio.create_task_group() as tasks:
+            for worker in range(8):
+                tasks.start_soon(_work, node, round_ * 100 + worker, acknowledged)
+            with anyio.fail_after(30):
+                while len(acknowledged) < 300:
+                    await anyio.sleep(0.01)
+            os.kill(node.pid, signal.SIGKILL)
         async with running_node(node_files) as node, node.client() as school:
             held: dict[str, int] = {}
             cursor = 0

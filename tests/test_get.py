@@ -4,17 +4,18 @@ from dataclasses import replace
 from uuid import uuid4
 
 import anyio
+import anyio.lowlevel
 
 from homeroom_server.settings import Settings
 from tests.conftest import Core, open_core
-from tests.records import accepted, note, record
+from tests.records import Json, accepted, note, record
 
 
 async def test_items_are_answered_in_order(plain_core: Core) -> None:
     school, other = await plain_core.client("S.0982"), await plain_core.client("S.0990")
     a, b = await accepted(school, "Note", note("a"), note("b"))
     await accepted(other, "Note", note("theirs"))
-    asked = [{"id": "b", "expectedVersion": b}, {"id": "theirs"}, {"id": "none"}, {"id": "a"}]
+    asked: list[Json] = [{"id": "b", "expectedVersion": b}, {"id": "theirs"}, {"id": "none"}, {"id": "a"}]
     answer = await school.get("Note", asked)
     assert [(r["id"], r["availability"]) for r in answer["records"]] == [
         ("b", "Normal"),
@@ -30,7 +31,7 @@ async def test_a_different_version_stops_the_call(plain_core: Core) -> None:
     school = await plain_core.client("S.0982")
     a, b, _ = await accepted(school, "Note", note("a"), note("b"), note("c"))
     await accepted(school, "Note", note("b", "moved", b))
-    asked = [{"id": "a", "expectedVersion": a}, {"id": "b", "expectedVersion": b}, {"id": "c"}]
+    asked: list[Json] = [{"id": "a", "expectedVersion": a}, {"id": "b", "expectedVersion": b}, {"id": "c"}]
     answer = await school.get("Note", asked)
     assert ([r["id"] for r in answer["records"]], answer["stoppedAt"]) == (["a"], 1)
     answer = await school.get("Note", [{"id": "b", "expectedVersion": 0}, {"id": "c"}])
@@ -50,7 +51,7 @@ async def test_a_version_not_seen_yet_is_waited_for(plain_core: Core) -> None:
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(ask)
         while not plain_core.services.waiters._watches:
-            await anyio.sleep(0)
+            await anyio.lowlevel.checkpoint()
         assert await accepted(school, "Bulletin", note("a", "new", a)) == [a + 2]
     assert answers[0]["records"][0]["coreVersion"] == a + 2
 
@@ -62,7 +63,9 @@ async def test_a_version_that_never_comes_stops_the_call_after_a_while(
         school = await core.client("S.0982")
         (a,) = await accepted(school, "Note", note("a"))
         begun = anyio.current_time()
-        answer = await school.get("Note", [{"id": "none", "expectedVersion": a + 9}, {"id": "a", "expectedVersion": 99}])
+        answer = await school.get(
+            "Note", [{"id": "none", "expectedVersion": a + 9}, {"id": "a", "expectedVersion": 99}]
+        )
         assert 0.15 < anyio.current_time() - begun < 3
         assert ([r["availability"] for r in answer["records"]], answer["stoppedAt"]) == (["Unknown"], 1)
 

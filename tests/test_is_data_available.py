@@ -5,6 +5,7 @@ from dataclasses import replace
 from uuid import uuid4
 
 import anyio
+import anyio.lowlevel
 import httpx
 import pytest
 
@@ -22,7 +23,7 @@ async def until_held(core: Core, count: int = 1) -> None:
     """Return once that many requests are held."""
     with anyio.fail_after(10):
         while core.services.waiters.held != count:
-            await anyio.sleep(0)
+            await anyio.lowlevel.checkpoint()
 
 
 async def test_a_delta_lists_what_is_above_the_cursor_ascending_and_once_per_id(plain_core: Core) -> None:
@@ -74,7 +75,7 @@ async def test_a_change_committed_between_the_check_and_the_parking_is_answered_
             committed.extend(await accepted(writer, "Note", note("a")))
             with anyio.fail_after(10):  # past the wake as well: nothing else will come for this change
                 while plain_core.services.feed.seen(entries[0].notification_type) < committed[0]:
-                    await anyio.sleep(0)
+                    await anyio.lowlevel.checkpoint()
         return finding
 
     monkeypatch.setattr(availability.Availability, "look", lambda self, entries: look_then_commit(entries))
@@ -150,7 +151,9 @@ async def test_a_cut_delta_goes_on_from_its_cursor(plain_core: Core, monkeypatch
     monkeypatch.setattr(availability, "LISTED_PER_TYPE_MAX", 3)
     school = await plain_core.client("S.0982")
     versions = await accepted(school, "Note", *(note(f"n{i}") for i in range(8)))
-    cursor, listed, complete = 0, [], []
+    cursor = 0
+    listed: list[int] = []
+    complete: list[bool] = []
     while not complete or not complete[-1]:
         found = await available(school, "Note", since=cursor)
         cursor = found["maxCoreVersion"]
@@ -266,9 +269,7 @@ async def test_a_key_disabled_meanwhile_is_refused_at_the_wake(plain_core: Core)
 
 class TestLimits:
     @pytest.fixture
-    async def strict_core(
-        self, database_of_test: str, settings: Settings, any_catalogue: str
-    ) -> AsyncIterator[Core]:
+    async def strict_core(self, database_of_test: str, settings: Settings, any_catalogue: str) -> AsyncIterator[Core]:
         strict = replace(settings, catalogue=any_catalogue, held_requests_per_client_max=2)
         async with open_core(database_of_test, strict) as core:
             yield core

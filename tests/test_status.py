@@ -295,14 +295,15 @@ class TestAcknowledgement:
     async def test_what_does_not_match_is_rejected(self, core: Core, school: Client) -> None:
         record_id, alert = await self.advice(school)
         codes = []
-        for members in (
+        wrong: list[Json] = [
             {"alertCode": 1},
             {"arguments": {}},
             {"arguments": alert["arguments"] | {"SchoolYear": "2026"}},
             {"state": "Overridden"},
             {"state": "Unacknowledged"},
             {"id": str(uuid4())},
-        ):
+        ]
+        for members in wrong:
             answer = await self.acknowledge(school, record_id, alert, **members)
             codes += [rejection["code"] for rejection in answer["rejections"]]
         assert codes == [12001, 12002, 12002, 12003, 9023, 9020]

@@ -145,7 +145,7 @@ async def test_a_body_that_fails_its_schema_is_rejected_with_pointers(core: Core
 async def test_a_foreign_record_answers_9020_and_nothing_else(core: Core) -> None:
     school, stranger = await core.client("S.0982"), await core.client("S.0990")
     shared = str(uuid4())
-    body = {"stateProvinceId": "123456789", "courseCode": "MAT", "sectionRefId": shared}
+    body: dict[str, Any] = {"stateProvinceId": "123456789", "courseCode": "MAT", "sectionRefId": shared}
     body |= {"courseEnrolmentStatus": "Registered", "creditsAttempted": 5}
     await accepted(school, "CourseEnrolment.2027", record(shared, body))
     assert await rejected(stranger, "CourseEnrolment.2027", record(shared, {"bad": True}, 99)) == [9020]

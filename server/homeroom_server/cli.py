@@ -18,6 +18,11 @@ from rich.table import Table
 from homeroom_server import database, operations
 from homeroom_server.auth import Role
 from homeroom_server.catalogue import CatalogueError
+from homeroom_server.demo.edfi import EdfiError, read_district
+from homeroom_server.demo.node import NodeError
+from homeroom_server.demo.province import generate_province
+from homeroom_server.demo.run import run_demo
+from homeroom_server.demo.story import DemoError
 from homeroom_server.organizations import OrganizationsError
 from homeroom_server.server import serve as serve_node
 from homeroom_server.settings import Settings, SettingsError, read_settings
@@ -46,6 +51,9 @@ _EXPECTED = (
     OrganizationsError,
     operations.OperationError,
     database.DatabaseError,
+    EdfiError,
+    NodeError,
+    DemoError,
     OSError,
 )
 
@@ -192,6 +200,20 @@ def status(
     for row in found["types"]:
         table.add_row(row["notificationType"], str(row["watermark"]))
     out.print(table)
+
+
+@app.command()
+def demo(
+    students: Annotated[int, typer.Option(min=10, max=1_000_000, help="How large a province to generate.")] = 2_000,
+    edfi: Annotated[Path | None, typer.Option(help="A folder of Ed-Fi interchange XML instead.")] = None,
+    folder: Annotated[Path, typer.Option(help="Where the demo keeps its files.")] = Path("homeroom-demo"),
+    port: Annotated[int, typer.Option(help="0 takes a free one.")] = 0,
+    serve: Annotated[bool, typer.Option("--serve", help="Keep the Core running afterwards.")] = False,
+) -> None:
+    """Show the main job: a province, two schools that follow it, changes that reach them, a repair."""
+    with _refusals():
+        district = generate_province(students) if edfi is None else read_district(edfi)
+        run_demo(district, folder, port, out, serve=serve)
 
 
 class _refusals:  # noqa: N801 - reads as a statement

@@ -3,19 +3,18 @@
 from collections.abc import Sequence
 from typing import Any
 
-import asyncpg
-
 from homeroom.protocol import MINISTRY
 from homeroom_server.auth import Role, hash_key, new_key
 from homeroom_server.organizations import OrganizationsError, parse_organizations
 from homeroom_server.store import registry, triggers, types
+from homeroom_server.store.connection import Conn
 
 
 class OperationError(Exception):
     """What was asked cannot be done; the message says why."""
 
 
-async def load_organizations(connection: asyncpg.Connection, text: str) -> int:
+async def load_organizations(connection: Conn, text: str) -> int:
     """Add and update the organisations of a CSV file, all or none; how many there are in it.
 
     Raises OrganizationsError with every fault and its line.
@@ -40,7 +39,7 @@ async def load_organizations(connection: asyncpg.Connection, text: str) -> int:
     return len(organizations)
 
 
-async def create_client(connection: asyncpg.Connection, name: str, codes: Sequence[str], role: Role) -> str:
+async def create_client(connection: Conn, name: str, codes: Sequence[str], role: Role) -> str:
     """A new client registered for organisations; its key, which is not kept."""
     async with connection.transaction():
         if not name.strip() or len(name) > 100:
@@ -56,7 +55,7 @@ async def create_client(connection: asyncpg.Connection, name: str, codes: Sequen
     return key
 
 
-async def rotate_key(connection: asyncpg.Connection, name: str) -> str:
+async def rotate_key(connection: Conn, name: str) -> str:
     """A new key for a client; the keys it had are disabled."""
     async with connection.transaction():
         client = await registry.find_client(connection, name)
@@ -68,14 +67,14 @@ async def rotate_key(connection: asyncpg.Connection, name: str) -> str:
     return key
 
 
-async def set_client_disabled(connection: asyncpg.Connection, name: str, *, disabled: bool) -> None:
+async def set_client_disabled(connection: Conn, name: str, *, disabled: bool) -> None:
     async with connection.transaction():
         if not await registry.set_client_disabled(connection, name, disabled=disabled):
             raise OperationError(f"there is no client named {name!r}")
         await registry.announce_directory(connection)
 
 
-async def list_clients(connection: asyncpg.Connection) -> list[dict[str, Any]]:
+async def list_clients(connection: Conn) -> list[dict[str, Any]]:
     """Every client with its organisations, by name."""
     directory = await registry.read_directory(connection)
     codes = {row.number: row.code for row in directory.organizations.values()}
@@ -91,7 +90,7 @@ async def list_clients(connection: asyncpg.Connection) -> list[dict[str, Any]]:
     ]
 
 
-async def read_status(connection: asyncpg.Connection) -> dict[str, Any]:
+async def read_status(connection: Conn) -> dict[str, Any]:
     """Where the Core stands: epoch, watermarks, what waits."""
     position = await types.read_position(connection)
     directory = await registry.read_directory(connection)
@@ -105,7 +104,7 @@ async def read_status(connection: asyncpg.Connection) -> dict[str, Any]:
     }
 
 
-async def _add_key(connection: asyncpg.Connection, client: int) -> str:
+async def _add_key(connection: Conn, client: int) -> str:
     secret = await registry.read_key_secret(connection)
     key = new_key()
     await registry.insert_key(connection, client, hash_key(secret, key))

@@ -20,5 +20,10 @@ async def readyz(request: Request) -> Response:
         reasons.append("draining")
     if not services.feed.alive:
         reasons.append("the database cannot be reached")
-    body = {"status": "not ready" if reasons else "ready", "reasons": reasons, "epoch": services.feed.epoch}
+    body = {
+        "status": "not ready" if reasons else "ready",
+        "reasons": reasons,
+        "epoch": services.feed.epoch,
+        "held": services.waiters.held,
+    }
     return Response(orjson.dumps(body), 503 if reasons else 200, media_type="application/json")

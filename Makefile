@@ -1,0 +1,32 @@
+# run · demo · test · check · bench: each sets up what it needs on a machine with Python 3.11 and make.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: run demo test check bench clean
+
+$(READY): pyproject.toml client_sdk/pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt -e ./client_sdk -e ".[dev]"
+	touch $@
+
+run: $(READY)
+	$(BIN)/homeroom serve
+
+demo: $(READY)
+	$(BIN)/homeroom demo $(ARGS)
+
+test: $(READY)
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(READY)
+	$(BIN)/ruff format --check --quiet .
+	$(BIN)/ruff check --quiet .
+	$(BIN)/mypy --no-error-summary
+
+bench: $(READY)
+	$(BIN)/python -m bench.throughput $(ARGS)
+
+clean:
+	rm -rf $(VENV) homeroom-demo
