@@ -3,13 +3,17 @@
 import os
 import signal
 import time
+from pathlib import Path
 
 import anyio
 import httpx
 import orjson
+import pytest
 
+from homeroom import RetryLater
+from homeroom_server import database
 from tests.processes import Node, running_node
-from tests.records import accepted, available, note
+from tests.records import accepted, available, note, pairs
 
 
 def raw_request(node: Node, path: str, body: object, wait: str = "keep-alive") -> bytes:
@@ -81,3 +85,37 @@ async def test_sigterm_answers_the_held_and_ends_soon(node_files: Node) -> None:
             os.kill(node.pid, signal.SIGTERM)
         assert [answer["reason"] for answer in answers] == ["none"] * 10
     assert time.monotonic() - begun < 5
+
+
+async def test_held_requests_outlive_a_restart_of_the_database(node_files: Node) -> None:
+    """What is asked while it is away is told to try again; the node is ready again without help."""
+    async with running_node(node_files) as node, node.client() as client:
+        (cursor,) = await accepted(client, "Bulletin", note("before"))
+        answers = []
+
+        async def hold() -> None:
+            answers.append(await available(client, "Bulletin", since=cursor, wait_seconds=300))
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(hold)
+            await until_held_on(node, 1)
+            server = database.start_embedded(Path(node.data_dir))
+            await anyio.to_thread.run_sync(server.stop)
+            with pytest.raises(RetryLater) as failure:
+                await client.submit("Bulletin", [note("meanwhile")])
+            assert (failure.value.code, failure.value.status) == (2001, 503)
+            with pytest.raises(RetryLater):
+                await available(client, "Bulletin")
+            await until_ready(node, 503)
+            await anyio.to_thread.run_sync(server.ensure_postgres_running)
+            await until_ready(node, 200)
+            assert not answers
+            (after,) = await accepted(client, "Bulletin", note("after"))
+        assert pairs(answers[0]) == [("after", after)]
+
+
+async def until_ready(node: Node, status: int) -> None:
+    async with httpx.AsyncClient(base_url=node.url) as http:
+        with anyio.fail_after(15):
+            while (await http.get("/readyz")).status_code != status:
+                await anyio.sleep(0.05)

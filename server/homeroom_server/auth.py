@@ -80,9 +80,9 @@ class Directory:
         scheme, _, key = (authorization or "").partition(" ")
         if scheme.lower() != "bearer" or not key.strip():
             raise error(Code.NO_SUCH_KEY, "send the API key as 'Authorization: Bearer <key>'")
-        if hash_key(self._content.key_secret, key.strip()) not in self._content.keys:
-            await self.refresh()
         hashed = hash_key(self._content.key_secret, key.strip())
+        if hashed not in self._content.keys:
+            await self.refresh()  # it may have been made a moment ago, on another node
         client = self._client_of(hashed)
         organization = self._acting(client, acting_for)
         return Caller(client.number, client.name, hashed, Role(client.role), organization)

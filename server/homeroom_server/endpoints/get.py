@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import anyio
@@ -157,8 +157,8 @@ def _record_as_json(record_id: str, row: RecordRow) -> dict[str, Any]:
 
 
 def utc_text(moment: datetime) -> str:
-    """`2026-11-22T04:10:24.123Z`."""
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
+    """`2026-11-22T04:10:24.123Z`; takes a moment in UTC, as the database driver gives them."""
+    return moment.isoformat(timespec="milliseconds")[: -len("+00:00")] + "Z"
 
 
 def _parse(document: object, definition: TypeDefinition) -> list[_Item]:

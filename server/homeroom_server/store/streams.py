@@ -196,6 +196,7 @@ async def read_records(
     """(epoch, watermark, records in the order of `ids`), from one snapshot.
 
     `source_name` is the type of the source, for status types: a source newer than the known version comes along.
+    Each limit keeps the planner to one index look-up an id, however large the table.
     """
     rows = await connection.fetch(
         """
@@ -210,10 +211,19 @@ async def read_records(
         left join record_type k on k.name = $1
         left join notification_type t on t.record_type = k.number and t.school_year = $2
         left join record_type sk on sk.name = $5
-        left join record r on r.record_type = t.record_type and r.id = w.id and r.notification_type = t.number
-        left join viewer v on v.notification_type = t.number and v.id = w.id and v.organization = $3
-        left join record s on s.record_type = sk.number and s.id = r.id and s.version > coalesce(w.known_source, -1)
-             and ($3::int is null or v.state <> 'revoked')
+        left join lateral (
+            select * from record
+            where record_type = t.record_type and id = w.id and notification_type = t.number limit 1
+        ) r on true
+        left join lateral (
+            select state from viewer
+            where notification_type = t.number and id = w.id and organization = $3 limit 1
+        ) v on true
+        left join lateral (
+            select version, deleted, body from record
+            where record_type = sk.number and id = r.id and version > coalesce(w.known_source, -1)
+              and ($3::int is null or v.state <> 'revoked') limit 1
+        ) s on true
         order by w.place
         """,
         notification_type.name,

@@ -1,0 +1,65 @@
+"""A plain HTTP/1.1 loader: little enough that the server is what is measured."""
+
+import asyncio
+from typing import Any, cast
+
+import orjson
+
+
+class Connection(asyncio.Protocol):
+    """One keep-alive connection, one request at a time."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+        self._answer: asyncio.Future[bytes] | None = None
+        self._transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's does not derive from it
+
+    def connection_lost(self, failure: Exception | None) -> None:
+        if self._answer is not None and not self._answer.done():
+            self._answer.set_exception(failure or ConnectionResetError())
+
+    def data_received(self, data: bytes) -> None:
+        self._buffer += data
+        head = self._buffer.find(b"\r\n\r\n")
+        if head < 0:
+            return
+        start = self._buffer.lower().index(b"content-length:", 0, head) + 15
+        length = int(self._buffer[start : self._buffer.index(b"\r\n", start)])
+        if len(self._buffer) < head + 4 + length:
+            return
+        status, body = bytes(self._buffer[9:12]), bytes(self._buffer[head + 4 : head + 4 + length])
+        self._buffer.clear()
+        assert self._answer is not None, "an answer that nobody asked for"
+        if status == b"200":
+            self._answer.set_result(body)
+        else:
+            self._answer.set_exception(RuntimeError(f"HTTP {status.decode()}: {body[:300].decode()}"))
+
+    async def send(self, request: bytes) -> bytes:
+        """Send finished bytes; the answer's body. RuntimeError unless it is a 200."""
+        self._answer = asyncio.get_running_loop().create_future()
+        assert self._transport is not None, "connected"
+        self._transport.write(request)
+        return await self._answer
+
+    def close(self) -> None:
+        if self._transport is not None:
+            self._transport.close()
+
+
+async def connect(host: str, port: int) -> Connection:
+    """A connection that is open."""
+    _, connection = await asyncio.get_running_loop().create_connection(Connection, host, port)
+    return connection
+
+
+def request(key: str, path: str, body: Any) -> bytes:
+    """The bytes of a POST."""
+    content = orjson.dumps(body)
+    head = (
+        f"POST {path} HTTP/1.1\r\nHost: core\r\nAuthorization: Bearer {key}\r\nContent-Length: {len(content)}\r\n\r\n"
+    )
+    return head.encode() + content
