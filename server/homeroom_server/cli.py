@@ -94,7 +94,7 @@ def serve(
     }
     settings = _settings(flags, config)
     with _refusals(), database.open_database(settings) as url:
-        uvloop.run(serve_node(settings, url, lambda at: err.print(f"homeroom serves at [bold]{at}[/]")))
+        uvloop.run(serve_node(settings, url, lambda at: err.print(f"homeroom serves at {at}", highlight=False, soft_wrap=True)))
 
 
 @app.command()
@@ -227,7 +227,7 @@ class _refusals:  # noqa: N801 - reads as a statement
 
 
 def _refuse(failure: BaseException) -> NoReturn:
-    err.print(f"homeroom: {failure}", style="red", markup=False, highlight=False)
+    err.print(f"homeroom: {failure}", style="red", markup=False, highlight=False, soft_wrap=True)
     raise typer.Exit(1) from None
 
 

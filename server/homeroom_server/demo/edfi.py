@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from xml.etree.ElementTree import Element
+from xml.etree.ElementTree import Element, ParseError
 
 from defusedxml.ElementTree import iterparse
 
@@ -37,6 +37,13 @@ def read_district(folder: Path) -> District:
     missing = [name for name in _FILES if not (folder / name).exists()]
     if missing:
         raise EdfiError(f"{folder} lacks {', '.join(missing)}")
+    try:
+        return _read(folder)
+    except ParseError as fault:
+        raise EdfiError(f"{folder} holds a file that is no XML: {fault}") from fault
+
+
+def _read(folder: Path) -> District:
     organizations, students, schedule = (folder / name for name in _FILES)
     agencies = list(_elements(organizations, "LocalEducationAgency"))
     schools = {_text(school, "SchoolId"): school for school in _elements(organizations, "School")}

@@ -1,0 +1,71 @@
+"""The demo from its command to its summary, on real processes."""
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from homeroom_server.catalogue import load_catalogue
+from homeroom_server.demo.edfi import read_district
+from homeroom_server.demo.province import generate_province
+from tests.processes import homeroom
+
+GRAND_BEND = Path(__file__).parent.parent.parent / "shared" / "data" / "edfi_grand_bend" / "ds5.2"
+
+
+def check_story(said: str, folder: Path) -> None:
+    """What a reader must have seen, and what must be left in the files."""
+    assert "Found by the version hash and repaired" in said
+    assert "10 changes reached a school's file" in said
+    assert "got both from" in said
+    files = list(folder.glob("*.sqlite"))
+    assert len(files) == 2
+    for file in files:
+        database = sqlite3.connect(file)
+        (sources,) = database.execute("select count(*) from record where type like 'Section%' or type like 'Course%'")
+        database.close()
+        assert sources[0] > 0
+
+
+def test_a_generated_province_is_shown(tmp_path: Path) -> None:
+    told = homeroom("demo", "--students", "60", "--folder", str(tmp_path / "demo")).stdout
+    check_story(told, tmp_path / "demo")
+    assert "Warning 42004" in told
+    again = homeroom("demo", "--students", "20", "--folder", str(tmp_path / "demo")).stdout
+    check_story(again, tmp_path / "demo")
+
+
+@pytest.mark.skipif(not GRAND_BEND.exists(), reason="the sample district is not beside this checkout")
+class TestEdfi:
+    def test_a_district_is_shown(self, tmp_path: Path) -> None:
+        told = homeroom("demo", "--edfi", str(GRAND_BEND), "--folder", str(tmp_path / "demo")).stdout
+        check_story(told, tmp_path / "demo")
+
+    def test_everything_in_it_is_read(self) -> None:
+        district = read_district(GRAND_BEND)
+        counts = {load.notification_type: len(load.records) for load in district.loads}
+        assert counts == {"School": 3, "Course": 84, "Student": 960, "Section.2022": 532}
+        for load in district.loads:
+            assert len({record["id"] for record in load.records}) == len(load.records)
+
+
+def test_a_folder_without_a_district_is_refused(tmp_path: Path) -> None:
+    done = homeroom("demo", "--edfi", str(tmp_path), "--folder", str(tmp_path / "demo"), check=False)
+    assert done.returncode == 1
+    assert "lacks EducationOrganization.xml" in done.stderr.replace("\n", " ")
+    for name in ("EducationOrganization.xml", "Student.xml", "MasterSchedule.xml"):
+        (tmp_path / name).write_text("<a><b/>")
+    done = homeroom("demo", "--edfi", str(tmp_path), "--folder", str(tmp_path / "demo"), check=False)
+    assert (done.returncode, "Traceback" in done.stderr) == (1, False)
+
+
+@pytest.mark.parametrize("students", [10, 999])
+def test_a_generated_province_holds_together(students: int) -> None:
+    district = generate_province(students)
+    assert district == generate_province(students)
+    catalogue = load_catalogue(district.catalogue)
+    for load in district.loads:
+        _, definition = catalogue.resolve(load.notification_type)
+        for record in load.records:
+            assert definition.canonical_id(record["id"]) == record["id"]
+            assert definition.validator is None or definition.validator.is_valid(record["body"])
