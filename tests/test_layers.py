@@ -13,7 +13,7 @@ SDK = ROOT / "client_sdk" / "homeroom"
 FLOORS = [
     "settings",
     "json_schema",
-    "status.rule_set",
+    "rule_set",
     "status.rules",
     "status.alerts",
     "store",

@@ -14,7 +14,7 @@ import orjson
 from homeroom.errors import Code, HomeroomError, error
 from homeroom.protocol import STATUS_SUFFIX, NotificationType
 from homeroom_server.json_schema import SchemaError, Validator, compile_schema
-from homeroom_server.status.rule_set import ANY_ID, NO_RULES, RuleSet, id_or_none
+from homeroom_server.rule_set import ANY_ID, NO_RULES, RuleSet, id_or_none
 
 _SHIPPED = Path(__file__).parent / "catalogues"
 _TYPE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9]{0,63}")

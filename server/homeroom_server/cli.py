@@ -94,7 +94,9 @@ def serve(
     }
     settings = _settings(flags, config)
     with _refusals(), database.open_database(settings) as url:
-        uvloop.run(serve_node(settings, url, lambda at: err.print(f"homeroom serves at {at}", highlight=False, soft_wrap=True)))
+        uvloop.run(
+            serve_node(settings, url, lambda at: err.print(f"homeroom serves at {at}", highlight=False, soft_wrap=True))
+        )
 
 
 @app.command()

@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from homeroom_server.status.rule_set import Alert, AlertType
+from homeroom_server.rule_set import Alert, AlertType
 
 
 class AcknowledgementState(StrEnum):

@@ -6,8 +6,8 @@ from datetime import datetime
 
 from homeroom.protocol import NotificationType
 from homeroom_server.committer import Decision
+from homeroom_server.rule_set import Alert
 from homeroom_server.status.alerts import status_body
-from homeroom_server.status.rule_set import Alert
 from homeroom_server.store.records import CurrentRecord, RecordWrite
 from homeroom_server.store.triggers import SourceRecord, Trigger
 from homeroom_server.store.types import TypeRow

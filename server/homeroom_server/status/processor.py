@@ -15,8 +15,8 @@ from homeroom.errors import HomeroomError
 from homeroom.protocol import STATUS_SUFFIX, NotificationType
 from homeroom_server.catalogue import Catalogue
 from homeroom_server.committer import Committer
+from homeroom_server.rule_set import Alert, Related, RuleSet, Source
 from homeroom_server.status.calculation import CalculatedStatus, Calculation
-from homeroom_server.status.rule_set import Alert, Related, RuleSet, Source
 from homeroom_server.store import triggers, types
 from homeroom_server.store.triggers import SourceRecord, Trigger
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from datetime import date, timedelta
 
-from homeroom_server.status.rule_set import Alert, AlertType, Related, RuleSet, Source
+from homeroom_server.rule_set import Alert, AlertType, Related, RuleSet, Source
 from homeroom_server.status.rules.dates import date_of
 from homeroom_server.status.rules.marks import mark_fits
 

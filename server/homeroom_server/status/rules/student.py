@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from homeroom_server.status.rule_set import Alert, AlertType, Related, RuleSet, Source
+from homeroom_server.rule_set import Alert, AlertType, Related, RuleSet, Source
 from homeroom_server.status.rules.dates import date_of
 
 _OLDEST_YEARS = 100

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from datetime import date
 
-from homeroom_server.status.rule_set import Alert, AlertType, Related, RuleSet, Source
+from homeroom_server.rule_set import Alert, AlertType, Related, RuleSet, Source
 from homeroom_server.status.rules.dates import date_of, school_year_of
 
 _GRADE_STEPS_MAX = 1
