@@ -9,14 +9,18 @@ import pytest
 
 from homeroom import Client, HomeroomError, NotificationType
 from homeroom_server.store import records, types
+from homeroom_server.store.connection import Conn
 from homeroom_server.store.records import RecordWrite
+from homeroom_server.store.types import TypeRow
 from tests.conftest import Core
 from tests.processes import Node, running_node
 from tests.records import accepted, available, note, pairs, versions_of
 
 
-def write_of(record_id: str, owner: int) -> RecordWrite:
-    return RecordWrite(record_id, True, False, owner, None, "{}", body_changed=True)
+async def write(connection: Conn, row: TypeRow, record_id: str, owner: int) -> list[int]:
+    """What the committer does between the lock and the commit, for one new record of a public type."""
+    new = RecordWrite(record_id, True, False, owner, None, "{}", body_changed=True)
+    return await records.write_records(connection, row, [new], with_viewers=False, raise_triggers=False)
 
 
 async def test_no_reader_passes_over_a_writer_stalled_before_its_commit(plain_core: Core) -> None:
@@ -28,9 +32,7 @@ async def test_no_reader_passes_over_a_writer_stalled_before_its_commit(plain_co
     transaction = stalled.transaction()
     await transaction.start()
     await records.lock_type(stalled, row.number)
-    (lower,) = await records.draw_versions(stalled, 1)
-    await records.insert_records(stalled, row, [write_of("stalled", owner)], [lower], with_viewers=False)
-    await records.move_watermark(stalled, row.number, lower)
+    (lower,) = await write(stalled, row, "stalled", owner)
     higher: list[int] = []
 
     async def submit_behind() -> None:
@@ -72,9 +74,11 @@ async def test_a_writer_that_stalls_for_good_is_ended_and_the_others_go_on(plain
             transaction = frozen.transaction()
             await transaction.start()
             await records.lock_type(frozen, row.number)
-            (lost,) = await records.draw_versions(frozen, 1)
+            owner = await frozen.fetchval("select number from organization where code = 'S.0982'")
+            (lost,) = await write(frozen, row, "lost", owner)
             (behind,) = await accepted(writer, "Bulletin", note("behind"))
     assert lost < behind
+    assert [i for i, _ in pairs(await available(writer, "Bulletin"))] == ["first", "behind"]
 
 
 async def submit_until_killed(client: Client, worker: int, acknowledged: dict[str, tuple[int, int]]) -> None:

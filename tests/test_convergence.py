@@ -7,6 +7,7 @@ dictionary that follows Is Data Available alone.
 import random
 from dataclasses import dataclass, field, replace
 from typing import Any
+from uuid import uuid4
 
 import anyio
 import asyncpg
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 from homeroom import Client, NotificationType, version_hash
 from homeroom_server.settings import Settings
 from homeroom_server.store import records, types
+from homeroom_server.store.records import RecordWrite
 from tests.conftest import Core, open_core
 from tests.records import available, note, record
 
@@ -107,10 +109,12 @@ class World:
             row = await types.ensure_type(stalled, NotificationType(type_name))
             async with anyio.create_task_group() as tasks, stalled.transaction():
                 await records.lock_type(stalled, row.number)
-                (version,) = await records.draw_versions(stalled, 1)
+                owner = await stalled.fetchval("select number from organization where code = $1", organization)
+                new = RecordWrite(f"stalled.{uuid4()}", True, False, owner, None, "{}", body_changed=True)
+                seen = type_name != "Bulletin"
+                await records.write_records(stalled, row, [new], with_viewers=seen, raise_triggers=False)
                 tasks.start_soon(self._write_again, organization, type_name, numbers)
                 await self.step_all()
-                await records.move_watermark(stalled, row.number, version)
         finally:
             await stalled.close()
 

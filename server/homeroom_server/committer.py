@@ -190,14 +190,21 @@ class Committer:
     async def _write(
         self, connection: Conn, row: TypeRow, batch: Sequence[_Waiting]
     ) -> tuple[list[tuple[_Waiting, bytes | Exception]], Moved | None]:
-        """One transaction's work: lock, read, decide, draw, write (architecture 3.1)."""
+        """One transaction's work: lock, read, decide, write (docs/decisions/0001)."""
         await records.lock_type(connection, row.number)
         fresh, outcomes = await _claim_calls(connection, batch)
         ids = [record_id for waiting in fresh for record_id in waiting.change.ids]
         current = await records.read_current(connection, row.record_type, ids) if ids else {}
         decisions = [waiting.change.decide(row, current) for waiting in fresh]
         writes = [write for decision in decisions for write in decision.writes]
-        versions = await self._store(connection, row, writes) if writes else []
+        name = row.notification_type.name
+        triggered = self._raises_triggers(name)
+        versions = []
+        if writes:
+            with_viewers = not self._everybody_sees(name)
+            versions = await records.write_records(
+                connection, row, writes, with_viewers=with_viewers, raise_triggers=triggered
+            )
         finished = [trigger for decision in decisions for trigger in decision.finished]
         if finished:
             due_again = [due for decision in decisions for due in decision.due_again]
@@ -210,25 +217,7 @@ class Committer:
                 await calls.keep_answer(connection, waiting.change.call, answer)
         if not versions:
             return outcomes, None
-        return outcomes, Moved(row, versions[0] - 1, versions[-1], self._raises_triggers(row.notification_type.name))
-
-    async def _store(self, connection: Conn, row: TypeRow, writes: Sequence[RecordWrite]) -> list[int]:
-        name = row.notification_type.name
-        versions = await records.draw_versions(connection, len(writes))
-        pairs = list(zip(writes, versions, strict=True))
-        new = [pair for pair in pairs if pair[0].is_new]
-        old = [pair for pair in pairs if not pair[0].is_new]
-        if new:
-            with_viewers = not self._everybody_sees(name)
-            await records.insert_records(
-                connection, row, [w for w, _ in new], [v for _, v in new], with_viewers=with_viewers
-            )
-        if old:
-            await records.update_records(connection, row, [w for w, _ in old], [v for _, v in old])
-        if self._raises_triggers(name):
-            await triggers.raise_triggers(connection, row.record_type, [w.id for w in writes])
-        await records.move_watermark(connection, row.number, versions[-1])
-        return versions
+        return outcomes, Moved(row, versions[0] - 1, versions[-1], triggered)
 
 
 async def _claim_calls(

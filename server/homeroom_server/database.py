@@ -112,25 +112,27 @@ async def open_write_pool(database_url: str, settings: Settings) -> AsyncIterato
     The wait for a lock ends well before that, so that it can be taken up again when a stalled holder has been ended.
     """
     milliseconds = int(settings.write_transaction_seconds_max * 1000)
-    bounds = {
+    session: dict[str, int | str] = {
         "idle_in_transaction_session_timeout": milliseconds,
         "lock_timeout": milliseconds * 2 // 5,
         "tcp_keepalives_idle": 5,
         "tcp_keepalives_interval": 2,
         "tcp_keepalives_count": 2,
+        # Plans made for lists of any length look up ids one by one, however large the tables are.
+        "plan_cache_mode": "force_generic_plan",
     }
     probe = await asyncpg.connect(database_url, timeout=10)
     if probe.get_server_version().major >= 17:
-        bounds["transaction_timeout"] = milliseconds
+        session["transaction_timeout"] = milliseconds
     await probe.close()
     seconds = settings.statement_seconds_max
-    async with _open_pool(database_url, settings.write_connections_max, seconds, bounds) as pool:
+    async with _open_pool(database_url, settings.write_connections_max, seconds, session) as pool:
         yield pool
 
 
 @asynccontextmanager
 async def _open_pool(
-    database_url: str, size_max: int, seconds_max: float, session: Mapping[str, int]
+    database_url: str, size_max: int, seconds_max: float, session: Mapping[str, int | str]
 ) -> AsyncIterator[asyncpg.Pool]:
     async def keep(connection: object) -> None:
         """Nothing in a session outlives its transaction, so there is nothing to reset."""
@@ -139,6 +141,7 @@ async def _open_pool(
         database_url,
         min_size=1,
         max_size=size_max,
+        timeout=10,
         command_timeout=seconds_max,
         server_settings={
             "application_name": _APPLICATION,

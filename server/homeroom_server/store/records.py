@@ -61,89 +61,64 @@ async def read_current(connection: Conn, record_type: int, ids: Sequence[str]) -
     return {row["id"]: CurrentRecord(**row) for row in rows}
 
 
-async def draw_versions(connection: Conn, count: int) -> list[int]:
-    """That many new core versions, ascending. Only under the type's lock."""
-    versions: list[int] = await connection.fetchval(
-        "select array(select nextval('core_version') from generate_series(1, $1::int))", count
-    )
-    return versions
+async def write_records(
+    connection: Conn, row: TypeRow, writes: Sequence[RecordWrite], *, with_viewers: bool, raise_triggers: bool
+) -> list[int]:
+    """Store accepted changes in one statement; their versions, in order. Only under the type's lock.
 
-
-async def insert_records(
-    connection: Conn,
-    row: TypeRow,
-    writes: Sequence[RecordWrite],
-    versions: Sequence[int],
-    *,
-    with_viewers: bool,
-) -> None:
-    """Store new records and, unless everybody sees the type, who sees them.
-
-    Raises UniqueViolationError if one exists by now under another school year.
+    Draws the versions, writes records and the rows of all who see them (`with_viewers`: unless everybody does),
+    raises status triggers, moves the watermark. Raises UniqueViolationError if an id exists by now under another year.
     """
-    await connection.execute(
+    versions: list[int] = await connection.fetchval(
         """
-        with stored as (
+        with incoming as materialized (
+            select w.*, nextval('core_version') as version
+            from unnest($3::text[], $4::boolean[], $5::boolean[], $6::int[], $7::text[], $8::text[], $9::boolean[],
+                        $10::bigint[]) as w(id, is_new, deleted, owner, student, body, body_changed, source_version)
+        ), stored as (
             insert into record (record_type, id, notification_type, version, body_version, source_version,
                                 owner, student, deleted, changed_at, body)
-            select $1, w.id, $2, w.version, w.version, w.source_version,
-                   w.owner, w.student, w.deleted, now(), w.body::json
-            from unnest($3::text[], $4::bigint[], $5::bigint[], $6::int[], $7::text[], $8::boolean[], $9::text[])
-                 as w(id, version, source_version, owner, student, deleted, body)
-            returning id, version, owner, deleted
-        )
-        insert into viewer (notification_type, id, organization, version, state)
-        select $2, s.id, seen.by, s.version, case when s.deleted then 'deleted' else 'live' end::visibility
-        from stored s join organization o on o.number = s.owner cross join unnest(o.lineage) as seen(by)
-        where $10
-        """,
-        row.record_type,
-        row.number,
-        [w.id for w in writes],
-        versions,
-        [w.source_version for w in writes],
-        [w.owner for w in writes],
-        [w.student for w in writes],
-        [w.deleted for w in writes],
-        [w.body for w in writes],
-        with_viewers,
-    )
-
-
-async def update_records(
-    connection: Conn, row: TypeRow, writes: Sequence[RecordWrite], versions: Sequence[int]
-) -> None:
-    """Move records to new versions, and with them the rows of all who see them."""
-    await connection.execute(
-        """
-        with moved as (
+            select $1, id, $2, version, version, source_version, owner, student, deleted, now(), body::json
+            from incoming where is_new
+        ), moved as (
             update record r
             set version = w.version, source_version = w.source_version, student = w.student, deleted = w.deleted,
                 body_version = case when w.body_changed then w.version else r.body_version end,
                 changed_at = case when w.body_changed then now() else r.changed_at end,
                 body = w.body::json
-            from unnest($3::text[], $4::bigint[], $5::bigint[], $6::text[], $7::boolean[], $8::text[], $9::boolean[])
-                 as w(id, version, source_version, student, deleted, body, body_changed)
-            where r.record_type = $1 and r.id = w.id
-            returning r.id, r.version, r.deleted
+            from incoming w
+            where not w.is_new and r.record_type = $1 and r.id = w.id
+        ), shown as (
+            insert into viewer (notification_type, id, organization, version, state)
+            select $2, w.id, seen.by, w.version, case when w.deleted then 'deleted' else 'live' end::visibility
+            from incoming w join organization o on o.number = w.owner cross join unnest(o.lineage) as seen(by)
+            where $11 and w.is_new
+        ), shown_again as (
+            update viewer v
+            set version = w.version, state = case when w.deleted then 'deleted' else 'live' end::visibility
+            from incoming w
+            where not w.is_new and v.notification_type = $2 and v.id = w.id and v.state <> 'revoked'
+        ), raised as (
+            insert into status_trigger (record_type, id, changed)
+            select $1, id, true from incoming where $12
+            on conflict (record_type, id) do update
+            set generation = status_trigger.generation + 1, due_at = now(), changed = true
+        ), marked as (
+            update notification_type set watermark = (select max(version) from incoming) where number = $2
         )
-        update viewer v
-        set version = m.version, state = case when m.deleted then 'deleted' else 'live' end::visibility
-        from moved m
-        where v.notification_type = $2 and v.id = m.id and v.state <> 'revoked'
+        select array_agg(version order by version) from incoming
         """,
         row.record_type,
         row.number,
         [w.id for w in writes],
-        versions,
-        [w.source_version for w in writes],
-        [w.student for w in writes],
+        [w.is_new for w in writes],
         [w.deleted for w in writes],
+        [w.owner for w in writes],
+        [w.student for w in writes],
         [w.body for w in writes],
         [w.body_changed for w in writes],
+        [w.source_version for w in writes],
+        with_viewers,
+        raise_triggers,
     )
-
-
-async def move_watermark(connection: Conn, type_number: int, version: int) -> None:
-    """The type's highest version once this transaction commits."""
-    await connection.execute("update notification_type set watermark = $2 where number = $1", type_number, version)
+    return versions

@@ -31,20 +31,6 @@ class SourceRecord:
     body: str
 
 
-async def raise_triggers(connection: Conn, record_type: int, ids: Sequence[str]) -> None:
-    """Records have changed: have their status calculated as soon as a worker is free."""
-    await connection.execute(
-        """
-        insert into status_trigger (record_type, id, changed)
-        select $1, id, true from unnest($2::text[]) as raised(id)
-        on conflict (record_type, id) do update
-        set generation = status_trigger.generation + 1, due_at = now(), changed = true
-        """,
-        record_type,
-        ids,
-    )
-
-
 async def raise_dependants(connection: Conn, record_type: int, ids: Sequence[str], dependants: Sequence[int]) -> None:
     """These records have changed: raise those of types `dependants` with the same student, and all who missed them."""
     await connection.execute(
