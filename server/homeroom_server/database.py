@@ -1,6 +1,7 @@
 """PostgreSQL: embedded in a directory or anywhere by URL, with the schema in it, and pools of connections."""
 
 import subprocess
+import time
 import warnings
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
@@ -27,6 +28,7 @@ random_page_cost = 1.1
 effective_io_concurrency = 64
 """
 _APPLICATION = "homeroom"
+_START_ATTEMPTS_MAX = 5
 
 
 class DatabaseError(Exception):
@@ -62,10 +64,23 @@ def start_embedded(data_dir: Path) -> "PostgresServer":
         if not (folder / "PG_VERSION").exists():
             server.ensure_pgdata_inited()
             _configure(folder)
-        server.start()
+        _start(server)
     except (OSError, subprocess.SubprocessError) as failure:
         raise DatabaseError(f"PostgreSQL cannot be started in {folder}: {failure}") from failure
     return server
+
+
+def _start(server: "PostgresServer") -> None:
+    """Start it, with patience: one that was stopped or killed a moment ago may still be letting go of its memory."""
+    for attempts_left in reversed(range(_START_ATTEMPTS_MAX)):
+        try:
+            server.start()
+        except subprocess.SubprocessError:
+            if not attempts_left:
+                raise
+            time.sleep(1)
+        else:
+            return
 
 
 def _configure(folder: Path) -> None:
