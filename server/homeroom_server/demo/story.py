@@ -11,6 +11,7 @@ from typing import Any
 import anyio
 import asyncpg
 from rich.console import Console
+from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
@@ -189,16 +190,15 @@ class Story:
     async def _show_changes(self, ministry: Client) -> None:
         """Each change by itself, timed from the moment it is sent to the moment it is in a school's file."""
         table = Table("change", "record", "version", "acknowledged", "in the file of", "after", title="Changes, live")
-        for edit in self._district.edits:
-            begun = time.perf_counter()
-            version = await _apply(ministry, edit)
-            acknowledged = time.perf_counter()
-            school, moment = await self._arrivals.first(edit.notification_type, edit.record_id, version)
-            self._latencies.append(moment - begun)
-            table.add_row(
-                edit.what, edit.record_id[:13], str(version), _ms(acknowledged - begun), school, _ms(moment - begun)
-            )
-        self._out.print(table)
+        with Live(table, console=self._out):
+            for edit in self._district.edits:
+                begun = time.perf_counter()
+                version = await _apply(ministry, edit)
+                acknowledged = time.perf_counter() - begun
+                school, moment = await self._arrivals.first(edit.notification_type, edit.record_id, version)
+                self._latencies.append(moment - begun)
+                columns = (edit.what, edit.record_id[:13], str(version), _ms(acknowledged), school, _ms(moment - begun))
+                table.add_row(*columns)
 
     async def _show_tampering(self, follower: Follower) -> None:
         """A record vanishes from a file, another goes stale: the hash tells, the full list repairs."""
