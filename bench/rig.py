@@ -44,26 +44,29 @@ class Rig:
 
 
 @contextmanager
-def running_node() -> Iterator[Rig]:
-    """A node in a process of its own, on an embedded PostgreSQL in a folder that goes away."""
+def running_node(catalogue: str = "", organizations: str = "") -> Iterator[Rig]:
+    """A node in a process of its own, on an embedded PostgreSQL in a folder that goes away.
+
+    Without arguments it has the types Note and Bulletin, and 50 schools of one authority.
+    """
     from homeroom_server import database
     from homeroom_server.settings import Settings
 
     with tempfile.TemporaryDirectory(prefix="homeroom-bench-") as folder:
         data_dir = f"{folder}/data"
-        catalogue, organizations = Path(folder, "catalogue.toml"), Path(folder, "organizations.csv")
-        catalogue.write_text(_CATALOGUE, encoding="utf-8")
+        types, province = Path(folder, "catalogue.toml"), Path(folder, "organizations.csv")
+        types.write_text(_CATALOGUE, encoding="utf-8")
         rows = ["code,name,parent", "O.1,Ministry,", "A.1,Authority,O.1"]
         rows += [f"S.{i:04},School {i},A.1" for i in range(SCHOOLS)]
-        organizations.write_text("\n".join(rows), encoding="utf-8")
+        province.write_text(organizations or "\n".join(rows), encoding="utf-8")
         with database.open_database(Settings(data_dir=data_dir)) as url:
-            homeroom("load-organizations", str(organizations), "--database-url", url)
+            homeroom("load-organizations", str(province), "--database-url", url)
             made = homeroom("client", "create", "bench", "--organization", "O.1", "--json", "--database-url", url)
             key = json.loads(made)["key"]
             command = [sys.executable, "-m", "homeroom_server", "serve", "--port", "0", "--database-url", url]
             environment = {**os.environ, "HOMEROOM_HELD_REQUESTS_PER_CLIENT_MAX": "100000", "COLUMNS": "300"}
             with subprocess.Popen(
-                [*command, "--catalogue", str(catalogue)], stderr=subprocess.PIPE, text=True, env=environment
+                [*command, "--catalogue", catalogue or str(types)], stderr=subprocess.PIPE, text=True, env=environment
             ) as node:
                 assert node.stderr is not None
                 said = node.stderr.readline()

@@ -1,6 +1,6 @@
 """A thin asynchronous client: one method per service, plain JSON in and out."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 from uuid import UUID
@@ -73,6 +73,32 @@ class Client:
         return await self._call(
             "POST", f"/v1/submit/{notification_type}", {"records": records}, idempotency_key=idempotency_key
         )
+
+    async def reconcile(
+        self, notification_type: str, max_core_version: int, ranges: Sequence[Mapping[str, Any]]
+    ) -> dict[str, Any]:
+        """Hold id ranges against the Core's; `homeroom.reconciliation` makes the ranges and reads the answer."""
+        body = {"maxCoreVersion": max_core_version, "ranges": ranges}
+        return await self._call("POST", f"/v1/reconcile/{notification_type}", body)
+
+    async def snapshot(
+        self, notification_type: str, after: int = 0, until: int | None = None
+    ) -> AsyncIterator[dict[str, Any]]:
+        """The lines of a first load as they come (protocol 7): `until`, records, `bookmark`.
+
+        A stream that ends without its bookmark was cut: go on with `after` the last version and the same `until`.
+        """
+        query = {"after": after} if until is None else {"after": after, "until": until}
+        try:
+            async with self._http.stream("GET", f"/v1/snapshot/{notification_type}", params=query) as answer:
+                if not answer.is_success:
+                    await answer.aread()
+                    raise _error_of(answer)
+                self.epoch = answer.headers.get("Homeroom-Epoch", self.epoch)
+                async for line in answer.aiter_lines():
+                    yield orjson.loads(line)
+        except httpx.TransportError as failure:
+            raise error(Code.CORE_NOT_AVAILABLE, f"the stream was cut: {failure!r}") from failure
 
     async def acknowledge(self, status_type: str, acknowledgement: Mapping[str, Any]) -> dict[str, Any]:
         """Put an alert of a status into another acknowledgement state (protocol 6)."""

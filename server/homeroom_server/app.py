@@ -13,6 +13,8 @@ from homeroom_server.endpoints.get import get
 from homeroom_server.endpoints.health import healthz, readyz
 from homeroom_server.endpoints.hello import hello, notification_types
 from homeroom_server.endpoints.is_data_available import is_data_available
+from homeroom_server.endpoints.reconcile import reconcile
+from homeroom_server.endpoints.snapshot import snapshot
 from homeroom_server.endpoints.submit import submit
 from homeroom_server.services import Services
 
@@ -25,6 +27,8 @@ def create_app(services: Services) -> Starlette:
             Route("/v1/get/{notification_type}", get, methods=["POST"]),
             Route("/v1/submit/{notification_type}", submit, methods=["POST"]),
             Route("/v1/acknowledge/{notification_type}", acknowledge, methods=["POST"]),
+            Route("/v1/snapshot/{notification_type}", snapshot),
+            Route("/v1/reconcile/{notification_type}", reconcile, methods=["POST"]),
             Route("/v1/hello", hello),
             Route("/v1/notification-types", notification_types),
             Route("/healthz", healthz),

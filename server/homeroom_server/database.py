@@ -115,9 +115,11 @@ async def apply_schema(database_url: str) -> None:
         await connection.close()
 
 
-def open_read_pool(database_url: str, settings: Settings) -> AbstractAsyncContextManager[asyncpg.Pool]:
+def open_read_pool(
+    database_url: str, settings: Settings, connections_max: int
+) -> AbstractAsyncContextManager[asyncpg.Pool]:
     """Connections for reads, each statement bounded in time."""
-    return _open_pool(database_url, settings.read_connections_max, settings.statement_seconds_max, {})
+    return _open_pool(database_url, connections_max, settings.statement_seconds_max, {})
 
 
 @asynccontextmanager

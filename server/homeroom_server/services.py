@@ -10,6 +10,7 @@ import asyncpg
 import structlog
 
 from homeroom_server import database
+from homeroom_server.admission import Admission
 from homeroom_server.auth import Directory
 from homeroom_server.availability import Availability
 from homeroom_server.catalogue import Audience, Catalogue, load_catalogue
@@ -36,6 +37,8 @@ class Services:
     catalogue: Catalogue
     time_zone: ZoneInfo
     pool: asyncpg.Pool
+    bulk_pool: asyncpg.Pool
+    bulk_readers: Admission
     directory: Directory
     waiters: Waiters
     feed: Feed
@@ -53,7 +56,8 @@ async def open_services(settings: Settings, database_url: str) -> AsyncIterator[
     catalogue = load_catalogue(settings.catalogue)
     time_zone = ZoneInfo(settings.time_zone)
     async with (
-        database.open_read_pool(database_url, settings) as pool,
+        database.open_read_pool(database_url, settings, settings.read_connections_max) as pool,
+        database.open_read_pool(database_url, settings, settings.bulk_connections_max) as bulk_pool,
         database.open_write_pool(database_url, settings) as write_pool,
         anyio.create_task_group() as tasks,
     ):
@@ -93,7 +97,18 @@ async def open_services(settings: Settings, database_url: str) -> AsyncIterator[
         tasks.start_soon(_keep_house, write_pool, settings)
         availability = Availability(flights, VersionHashes(flights))
         yield Services(
-            settings, catalogue, time_zone, pool, directory, waiters, feed, availability, committer, processor
+            settings,
+            catalogue,
+            time_zone,
+            pool,
+            bulk_pool,
+            Admission("bulk_readers_max", settings.bulk_readers_max),
+            directory,
+            waiters,
+            feed,
+            availability,
+            committer,
+            processor,
         )
         tasks.cancel_scope.cancel()
 

@@ -34,6 +34,9 @@ class Settings:
     records_per_commit_max: int = 5_000
     read_connections_max: int = 8
     write_connections_max: int = 4
+    bulk_connections_max: int = 2
+    """For snapshots and reconciliation: a pool of their own, so that first loads cannot starve the held."""
+    bulk_readers_max: int = 16
 
     catch_up_seconds: float = 5.0
     """How long a call waits for a version that this node has not seen yet (protocol 3 and 5)."""

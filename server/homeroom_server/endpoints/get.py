@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-import anyio
 import orjson
 from starlette.requests import Request
 from starlette.responses import Response
@@ -15,6 +14,7 @@ from homeroom_server import audience
 from homeroom_server.auth import Caller
 from homeroom_server.catalogue import TypeDefinition
 from homeroom_server.endpoints import requests
+from homeroom_server.endpoints.catch_up import wait_until_seen
 from homeroom_server.endpoints.requests import VERSION_SCHEMA, Faults
 from homeroom_server.json_schema import compile_schema
 from homeroom_server.services import Services
@@ -72,7 +72,7 @@ async def get(request: Request) -> Response:
     page = await _read(services, caller, notification_type, definition, items)
     too_new = _first_too_new(items, page)
     if too_new is not None:
-        await _wait_for(services, notification_type, items[too_new].expected_version)
+        await wait_until_seen(services, notification_type, items[too_new].expected_version)
         page = await _read(services, caller, notification_type, definition, items)
     records, stopped_at = _process(items, page)
     return requests.json_response(orjson.dumps({"records": records, "stoppedAt": stopped_at}), page.epoch)
@@ -105,16 +105,6 @@ def _first_too_new(items: Sequence[_Item], page: _Page) -> int | None:
         if _stops(item, row):
             return None
     return None
-
-
-async def _wait_for(services: Services, notification_type: NotificationType, version: int) -> None:
-    """Wait a few seconds, once per call, until this node has seen a version of a type."""
-    deadline = anyio.current_time() + services.settings.catch_up_seconds
-    with services.waiters.watch([(notification_type, None)]) as watch:
-        while services.feed.seen(notification_type) < version:
-            if not await watch.wait_until(deadline):
-                return
-            watch.reset()
 
 
 def _stops(item: _Item, row: RecordRow) -> bool:

@@ -14,6 +14,7 @@ from homeroom_server import audience
 from homeroom_server.auth import Caller
 from homeroom_server.availability import Entry, Finding
 from homeroom_server.endpoints import requests
+from homeroom_server.endpoints.hang_up import unless_hung_up
 from homeroom_server.endpoints.requests import VERSION_SCHEMA, Faults
 from homeroom_server.json_schema import compile_schema
 from homeroom_server.services import Services
@@ -62,26 +63,10 @@ async def is_data_available(request: Request) -> Response:
     caller = await requests.authenticate(request, services)
     document = requests.parse_json(await requests.read_body(request, services.settings.body_bytes_max))
     question = _parse(document, services, caller)
-    answer: list[Finding] = []
-
-    async def hang_up() -> None:
-        while (await request.receive())["type"] != "http.disconnect":
-            pass
-        tasks.cancel_scope.cancel()
-
-    failure: Exception | None = None
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(hang_up)
-        try:
-            answer.append(await _answer(services, caller, question))
-        except Exception as raised:  # taken out of the task group, which would wrap it
-            failure = raised
-        tasks.cancel_scope.cancel()
-    if failure is not None:
-        raise failure
-    if not answer:
-        return Response(status_code=499)
-    return requests.json_response(answer[0].encoded, answer[0].epoch)
+    answer = await unless_hung_up(request.receive, lambda: _answer(services, caller, question))
+    if answer is None:
+        return Response()  # nobody is there to read it
+    return requests.json_response(answer.encoded, answer.epoch)
 
 
 async def _answer(services: Services, caller: Caller, question: _Question) -> Finding:

@@ -1,0 +1,40 @@
+"""Reaching a version that a client has seen and this node perhaps not yet (protocol 3, 5 and 7)."""
+
+import anyio
+
+from homeroom.errors import Code, error
+from homeroom.protocol import NotificationType
+from homeroom_server.services import Services
+from homeroom_server.store import bulk
+from homeroom_server.store.bulk import Position
+
+
+async def wait_until_seen(services: Services, notification_type: NotificationType, version: int) -> None:
+    """Return when this node has seen that version of a type, or after a few seconds."""
+    deadline = anyio.current_time() + services.settings.catch_up_seconds
+    with services.waiters.watch([(notification_type, None)]) as watch:
+        while services.feed.seen(notification_type) < version:
+            if not await watch.wait_until(deadline):
+                return
+            watch.reset()
+
+
+async def reach(services: Services, notification_type: NotificationType, version: int) -> Position:
+    """Where the type stands, at that version or beyond.
+
+    Raises ResyncNeeded 2003 for a version that was never given out, RetryLater 2002 if the node stays behind.
+    """
+    position = await _read(services, notification_type)
+    if version > position.counter:
+        raise error(Code.OTHER_HISTORY, "the Core never gave out a version this high")
+    if version > position.watermark:
+        await wait_until_seen(services, notification_type, version)
+        position = await _read(services, notification_type)
+    if version > position.watermark:
+        raise error(Code.NODE_BEHIND, "this node has not yet seen the version that the client holds")
+    return position
+
+
+async def _read(services: Services, notification_type: NotificationType) -> Position:
+    async with services.pool.acquire() as connection:
+        return await bulk.read_type_position(connection, notification_type)
