@@ -56,10 +56,8 @@ async def connect(host: str, port: int) -> Connection:
     return connection
 
 
-def request(key: str, path: str, body: Any) -> bytes:
+def request(key: str, path: str, body: Any, organization: str = "O.1") -> bytes:
     """The bytes of a POST."""
     content = orjson.dumps(body)
-    head = (
-        f"POST {path} HTTP/1.1\r\nHost: core\r\nAuthorization: Bearer {key}\r\nContent-Length: {len(content)}\r\n\r\n"
-    )
-    return head.encode() + content
+    head = f"POST {path} HTTP/1.1\r\nHost: core\r\nAuthorization: Bearer {key}\r\nOrganization: {organization}\r\n"
+    return head.encode() + f"Content-Length: {len(content)}\r\n\r\n".encode() + content

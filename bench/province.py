@@ -51,12 +51,12 @@ def organizations(schools: int = SCHOOLS, authorities: int = AUTHORITIES) -> str
     return "\n".join(rows)
 
 
-async def build(database_url: str, records: int, progress: Progress) -> None:
-    """Fill an empty database with that many records, then analyse it."""
+async def build(database_url: str, records: int, progress: Progress, schools: int = SCHOOLS) -> None:
+    """Fill an empty database with that many records of so many schools, then analyse it."""
     await apply_schema(database_url)
     connection = await asyncpg.connect(database_url)
     try:
-        await operations.load_organizations(connection, organizations())
+        await operations.load_organizations(connection, organizations(schools))
         await connection.execute("set maintenance_work_mem = '2GB'; set max_parallel_maintenance_workers = 2")
         definitions = await _drop_indexes(connection)
         bar = progress.add_task("records", total=records)
@@ -99,8 +99,8 @@ async def _drop_indexes(connection: asyncpg.Connection) -> list[str]:
 async def _fill(connection: asyncpg.Connection, share: Share, count: int) -> None:
     """Records of one type, spread over the schools; ids are hashes of a counter, so that they come in no order."""
     row = await types.ensure_type(connection, share.notification_type)
-    (first,) = await connection.fetchrow("select setval('core_version', nextval('core_version') + $1)", count)
-    first -= count
+    last = await connection.fetchval("select setval('core_version', nextval('core_version') + $1)", count)
+    first = last - count
     schools = await connection.fetchval(
         "select array_agg(number order by code) from organization where code like 'S.%'"
     )
@@ -108,10 +108,14 @@ async def _fill(connection: asyncpg.Connection, share: Share, count: int) -> Non
         """
         insert into record (record_type, id, notification_type, version, body_version, owner, student, deleted,
                             changed_at, body)
-        select $1, case when $6 = 'Student' then lpad(n::text, 9, '0') else md5($6 || $2::text || n)::uuid::text end,
-               $2, $3 + n, $3 + n, ($5::int[])[1 + n % array_length($5::int[], 1)], lpad((n / 4)::text, 9, '0'), false,
-               '2026-09-01', json_build_object('stateProvinceId', lpad((n / 4)::text, 9, '0'), 'courseCode', 'MAT1791',
-               'courseEnrolmentStatus', 'Registered', 'creditsAttempted', 5, 'note', md5(n::text) || md5($3::text || n))
+        select $1::int,
+               case when $6::text = 'Student' then lpad(n::text, 9, '0')
+                    else md5($6::text || $2::int || n)::uuid::text end,
+               $2::int, $3::bigint + n, $3::bigint + n, ($5::int[])[1 + n % array_length($5::int[], 1)],
+               lpad((n / 4)::text, 9, '0'), false, '2026-09-01',
+               json_build_object('stateProvinceId', lpad((n / 4)::text, 9, '0'), 'courseCode', 'MAT1791',
+                                 'courseEnrolmentStatus', 'Registered', 'creditsAttempted', 5,
+                                 'note', md5(n::text) || md5($2::int || 'b' || n))
         from generate_series(1, $4::int) n
         """,
         row.record_type,
@@ -131,7 +135,7 @@ async def _fill(connection: asyncpg.Connection, share: Share, count: int) -> Non
             """,
             row.number,
         )
-    await connection.execute("update notification_type set watermark = $2 where number = $1", row.number, first + count)
+    await connection.execute("update notification_type set watermark = $2 where number = $1", row.number, last)
 
 
 def main() -> None:

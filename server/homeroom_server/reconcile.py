@@ -14,6 +14,9 @@ from homeroom_server.store.connection import Conn
 _PIECES = 32
 """Into how many a range that differs is split: a million records come down to a few in three splits."""
 
+_FIRST, _BEYOND = "", "~"
+"""Below and above every id: ids are of letters, digits, dot, underscore and hyphen."""
+
 _FEW = 32
 """Up to so many records of a range are listed rather than split again."""
 
@@ -31,8 +34,8 @@ class AskedRange:
 async def compare(
     connection: Conn, type_number: int, viewer: int | None, asked: Sequence[AskedRange]
 ) -> list[dict[str, Any]]:
-    """`match`, `split` or `records` for each range, in the order asked."""
-    lows, highs = [r.low for r in asked], [r.high for r in asked]
+    """`match`, `split` or `records` for each range, in the order asked; they ascend and do not overlap."""
+    lows, highs = [r.low or _FIRST for r in asked], [r.high or _BEYOND for r in asked]
     pieces = await bulk.read_pieces(connection, type_number, viewer, lows, highs, _PIECES)
     by_place: Mapping[int, list[Piece]] = _grouped(pieces)
     answers: dict[int, dict[str, Any]] = {}

@@ -1,9 +1,12 @@
 """`POST /v1/reconcile/{notificationType}` (protocol 7)."""
 
+from itertools import pairwise
+
 import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
+from homeroom.errors import Code
 from homeroom.protocol import RANGES_PER_CALL_MAX
 from homeroom_server import audience
 from homeroom_server.endpoints import requests
@@ -50,6 +53,9 @@ async def reconcile(request: Request) -> Response:
     faults = Faults()
     ranges = requests.list_of(document, "ranges", RANGES_PER_CALL_MAX)
     faults.check(_SCHEMA, document)
+    for index, (before, after) in enumerate(pairwise(ranges)):
+        if not (before.get("to") or "~") <= (after.get("from") or ""):
+            faults.add(Code.NOT_STRUCTURED, f"/ranges/{index + 1}/from", "ranges ascend and do not overlap")
     faults.raise_if_any()
     asked = [AskedRange(r["from"], r["to"], int(r["count"]), r["fingerprint"]) for r in ranges]
     with services.bulk_readers.admit():

@@ -124,43 +124,48 @@ async def read_page(
 
 
 async def read_pieces(
-    connection: Conn,
-    type_number: int,
-    viewer: int | None,
-    lows: Sequence[str | None],
-    highs: Sequence[str | None],
-    pieces: int,
+    connection: Conn, type_number: int, viewer: int | None, lows: Sequence[str], highs: Sequence[str], pieces: int
 ) -> list[Piece]:
-    """Each range low <= id < high cut into up to `pieces` of equal count, with their fingerprint sums (protocol 7)."""
+    """Each range low <= id < high cut into up to `pieces` of equal count, with their fingerprint sums (protocol 7).
+
+    The ranges ascend and do not overlap. Those who see everything are read by id; one organisation's stream, which
+    lies together by version, is read once for all ranges: a row lies in the range whose edges have an odd number
+    of edges at or below its id.
+    """
     rows = await connection.fetch(
         """
-        select w.place::int as place, p.first_id, p.last_id, p.count, p.high_sum, p.low_sum
-        from unnest($3::text[], $4::text[]) with ordinality as w(low, high, place)
-        cross join lateral (
-            select min(h.id) as first_id, max(h.id) as last_id, count(*)::int as count,
-                   sum(('x' || substr(h.digest, 1, 16))::bit(64)::bigint) as high_sum,
-                   sum(('x' || substr(h.digest, 17, 16))::bit(64)::bigint) as low_sum
+        with found as (
+            select w.place::int as place, r.id, r.version
+            from unnest($3::text[], $4::text[]) with ordinality as w(low, high, place)
+            cross join lateral (
+                select id, version from record
+                where record_type = (select record_type from notification_type where number = $1)
+                  and id >= w.low and id < w.high and notification_type = $1 and not deleted
+                offset 0
+            ) r
+            where $2::int is null
+            union all
+            select (b.edges_below + 1) / 2, b.id, b.version
             from (
-                select x.id, ntile($5) over (order by x.id) as piece,
-                       md5(convert_to(x.id, 'UTF8') || '\\x00'::bytea || int8send(x.version)) as digest
-                from (
-                    select v.id, v.version from viewer v
-                    where $2::int is not null and v.notification_type = $1 and v.organization = $2
-                      and v.state = 'live' and v.id >= coalesce(w.low, '') and (w.high is null or v.id < w.high)
-                    union all
-                    select r.id, r.version from record r join notification_type t on t.number = $1
-                    where $2::int is null and r.record_type = t.record_type and r.notification_type = $1
-                      and not r.deleted and r.id >= coalesce(w.low, '') and (w.high is null or r.id < w.high)
-                ) x
-            ) h
-            group by h.piece
-        ) p
-        order by w.place, p.first_id
+                select v.id, v.version, width_bucket(v.id, $5::text[]) as edges_below from viewer v
+                where $2::int is not null and v.notification_type = $1 and v.organization = $2 and v.state = 'live'
+            ) b
+            where b.edges_below % 2 = 1
+        ), hashed as (
+            select place, id, ntile($6) over (partition by place order by id) as piece,
+                   md5(convert_to(id, 'UTF8') || '\\x00'::bytea || int8send(version)) as digest
+            from found
+        )
+        select place, min(id) as first_id, max(id) as last_id, count(*)::int as count,
+               sum(('x' || substr(digest, 1, 16))::bit(64)::bigint) as high_sum,
+               sum(('x' || substr(digest, 17, 16))::bit(64)::bigint) as low_sum
+        from hashed group by place, piece order by place, piece
         """,
         type_number,
         viewer,
         lows,
         highs,
+        _edges(lows, highs),
         pieces,
     )
     return [
@@ -170,27 +175,37 @@ async def read_pieces(
 
 
 async def read_ranges(
-    connection: Conn, type_number: int, viewer: int | None, lows: Sequence[str | None], highs: Sequence[str | None]
+    connection: Conn, type_number: int, viewer: int | None, lows: Sequence[str], highs: Sequence[str]
 ) -> list[tuple[int, str, int]]:
-    """(number of the range, id, version) of every live record in ranges low <= id < high, by id."""
+    """(number of the range, id, version) of every live record in ranges as of `read_pieces`, by id."""
     rows = await connection.fetch(
         """
-        select w.place::int - 1 as place, x.id, x.version
+        select w.place::int - 1 as place, r.id, r.version
         from unnest($3::text[], $4::text[]) with ordinality as w(low, high, place)
         cross join lateral (
-            select v.id, v.version from viewer v
-            where $2::int is not null and v.notification_type = $1 and v.organization = $2
-              and v.state = 'live' and v.id >= coalesce(w.low, '') and (w.high is null or v.id < w.high)
-            union all
-            select r.id, r.version from record r join notification_type t on t.number = $1
-            where $2::int is null and r.record_type = t.record_type and r.notification_type = $1
-              and not r.deleted and r.id >= coalesce(w.low, '') and (w.high is null or r.id < w.high)
-        ) x
-        order by w.place, x.id
+            select id, version from record
+            where record_type = (select record_type from notification_type where number = $1)
+              and id >= w.low and id < w.high and notification_type = $1 and not deleted
+            offset 0
+        ) r
+        where $2::int is null
+        union all
+        select (b.edges_below + 1) / 2 - 1, b.id, b.version
+        from (
+            select v.id, v.version, width_bucket(v.id, $5::text[]) as edges_below from viewer v
+            where $2::int is not null and v.notification_type = $1 and v.organization = $2 and v.state = 'live'
+        ) b
+        where b.edges_below % 2 = 1
+        order by id
         """,
         type_number,
         viewer,
         lows,
         highs,
+        _edges(lows, highs),
     )
     return [(row["place"], row["id"], row["version"]) for row in rows]
+
+
+def _edges(lows: Sequence[str], highs: Sequence[str]) -> list[str]:
+    return [edge for pair in zip(lows, highs, strict=True) for edge in pair]
