@@ -147,3 +147,27 @@ create table idempotent_call (
 
 -- Collection after the retention time.
 create index idempotent_call_age on idempotent_call (called_at);
+
+-- What each client was last told of each stream it follows, and since when it is not in step: one row each.
+-- Nodes write it every few seconds; it explains, nothing rests on it.
+create table client_stream (
+    client integer not null references client,
+    organization integer not null references organization,
+    notification_type text collate "C" not null,
+    asked_at timestamptz not null,
+    -- What the client said that it holds.
+    cursor bigint not null,
+    version_hash text,
+    -- What it was told then.
+    told_reason text not null,
+    told_records integer not null,
+    -- The last time that its hash agreed, and the version it held then.
+    in_step_at timestamptz,
+    in_step_version bigint,
+    -- Mismatches since then.
+    mismatch_since timestamptz,
+    mismatch_count integer not null default 0,
+    -- Ids last listed to it by reconciliation: those in the small ranges that differed.
+    reconciled_ids text[] not null default '{}',
+    primary key (client, organization, notification_type)
+);

@@ -39,6 +39,7 @@ class Rig:
 
     host: str
     port: int
+    pid: int
     database_url: str
     key: str
 
@@ -72,7 +73,7 @@ def running_node(catalogue: str = "", organizations: str = "") -> Iterator[Rig]:
                 said = node.stderr.readline()
                 host, _, port = said[said.index("http://") + 7 :].strip().rpartition(":")
                 try:
-                    yield Rig(host, int(port), url, key)
+                    yield Rig(host, int(port), node.pid, url, key)
                 finally:
                     node.terminate()
 

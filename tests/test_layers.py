@@ -29,6 +29,8 @@ FLOORS = [
     "version_hash",
     "reconcile",
     "availability",
+    "client_streams",
+    "explanation",
     "committer",
     "submission",
     "status.acknowledgement",

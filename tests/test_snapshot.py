@@ -2,6 +2,7 @@
 
 import gzip
 import random
+from math import inf
 from typing import Any
 
 import anyio
@@ -9,8 +10,9 @@ import httpx
 import orjson
 import pytest
 import zstandard
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from homeroom import Client, HomeroomError
+from homeroom import Client, HomeroomError, RetryLater
 from homeroom_server.endpoints import snapshot as endpoint
 from tests.conftest import Core
 from tests.records import Json, accepted, available, note, record
@@ -178,3 +180,46 @@ async def test_taken_under_constant_writes_and_followed_by_deltas_it_equals_the_
         else:
             held.pop(found["id"], None)
     assert held == stands
+
+
+class CutOnce:
+    """An application whose first answer loses everything after so many bytes of its body."""
+
+    def __init__(self, app: ASGIApp, bytes_max: int) -> None:
+        self._app = app
+        self._left: float = bytes_max
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_part(message: Message) -> None:
+            if message["type"] == "http.response.body" and self._left != inf:
+                body = message.get("body", b"")[: int(self._left)]
+                self._left -= len(body)
+                message = {**message, "body": body}
+            await send(message)
+
+        await self._app(scope, receive, send_part)
+        self._left = inf
+
+
+async def test_cut_at_any_byte_it_resumes_without_loss_or_repetition(plain_core: Core) -> None:
+    school = await plain_core.client("S.0982")
+    versions = await accepted(school, "Note", *(note(f"n{i}", "ü") for i in range(4)))
+    key = await plain_core.key("S.0982")
+    whole = sum(len(orjson.dumps(line)) + 1 for line in await lines_of(school, "Note"))
+    for bytes_max in range(whole + 1):
+        transport = httpx.ASGITransport(CutOnce(plain_core.app, bytes_max))
+        async with Client("http://core", key, transport=transport) as client:
+            applied: list[int] = []
+            window: dict[str, int] = {}
+            bookmark = None
+            while bookmark is None:
+                try:
+                    async for line in client.snapshot("Note", **window):
+                        window.setdefault("until", line.get("until", 0))
+                        bookmark = line.get("bookmark")
+                        if "id" in line:
+                            applied.append(line["coreVersion"])
+                            window["after"] = line["coreVersion"]
+                except RetryLater:
+                    continue
+        assert (applied, bookmark) == (versions, versions[-1]), f"cut after {bytes_max} bytes"

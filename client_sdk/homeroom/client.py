@@ -97,7 +97,7 @@ class Client:
                 self.epoch = answer.headers.get("Homeroom-Epoch", self.epoch)
                 async for line in answer.aiter_lines():
                     yield orjson.loads(line)
-        except httpx.TransportError as failure:
+        except (httpx.TransportError, httpx.DecodingError, orjson.JSONDecodeError) as failure:
             raise error(Code.CORE_NOT_AVAILABLE, f"the stream was cut: {failure!r}") from failure
 
     async def acknowledge(self, status_type: str, acknowledgement: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,9 +15,10 @@ import uvloop
 from rich.console import Console
 from rich.table import Table
 
-from homeroom_server import database, operations
+from homeroom.errors import HomeroomError
+from homeroom_server import database, explanation, operations
 from homeroom_server.auth import Role
-from homeroom_server.catalogue import CatalogueError
+from homeroom_server.catalogue import CatalogueError, load_catalogue
 from homeroom_server.demo.edfi import EdfiError, read_district
 from homeroom_server.demo.node import NodeError
 from homeroom_server.demo.province import generate_province
@@ -52,6 +53,7 @@ _EXPECTED = (
     operations.OperationError,
     database.DatabaseError,
     EdfiError,
+    HomeroomError,
     NodeError,
     DemoError,
     OSError,
@@ -202,6 +204,32 @@ def status(
     for row in found["types"]:
         table.add_row(row["notificationType"], str(row["watermark"]))
     out.print(table)
+
+
+@app.command("explain-mismatch")
+def explain_mismatch(
+    client: Annotated[str, typer.Argument(help="The client's name.")],
+    notification_type: Annotated[str, typer.Argument(help="Type or Type.YYYY")],
+    data_dir: DataDir = None,
+    database_url: DatabaseUrl = None,
+    catalogue: Annotated[str | None, typer.Option(help="The catalogue that the nodes use.")] = None,
+    config: Config = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say why a client's hash keeps differing: what it was told, what changed since it agreed, which ids differ."""
+    settings = _settings({"data_dir": data_dir, "database_url": database_url, "catalogue": catalogue}, config)
+    with _refusals():
+        wanted, definition = load_catalogue(settings.catalogue).resolve(notification_type)
+    found = _with_connection(
+        settings, lambda connection: explanation.explain_mismatch(connection, client, wanted, definition)
+    )
+    if as_json:
+        typer.echo(json.dumps(found))
+        return
+    for stream in found:
+        out.print_json(data=stream)
+    if not found:
+        out.print(f"{client} never asked about {wanted}", markup=False)
 
 
 @app.command()

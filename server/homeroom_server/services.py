@@ -14,6 +14,7 @@ from homeroom_server.admission import Admission
 from homeroom_server.auth import Directory
 from homeroom_server.availability import Availability
 from homeroom_server.catalogue import Audience, Catalogue, load_catalogue
+from homeroom_server.client_streams import ClientStreams
 from homeroom_server.committer import Committer, Moved
 from homeroom_server.feed import Feed
 from homeroom_server.settings import Settings
@@ -43,6 +44,7 @@ class Services:
     waiters: Waiters
     feed: Feed
     availability: Availability
+    client_streams: ClientStreams
     committer: Committer
     processor: Processor
 
@@ -95,7 +97,8 @@ async def open_services(settings: Settings, database_url: str) -> AsyncIterator[
         tasks.start_soon(feed.run, lambda: database.connect_to_listen(database_url))
         tasks.start_soon(processor.run)
         tasks.start_soon(_keep_house, write_pool, settings)
-        availability = Availability(flights, VersionHashes(flights))
+        client_streams = ClientStreams(write_pool)
+        tasks.start_soon(client_streams.run)
         yield Services(
             settings,
             catalogue,
@@ -106,7 +109,8 @@ async def open_services(settings: Settings, database_url: str) -> AsyncIterator[
             directory,
             waiters,
             feed,
-            availability,
+            Availability(flights, VersionHashes(flights)),
+            client_streams,
             committer,
             processor,
         )

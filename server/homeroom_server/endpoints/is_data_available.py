@@ -66,6 +66,8 @@ async def is_data_available(request: Request) -> Response:
     answer = await unless_hung_up(request.receive, lambda: _answer(services, caller, question))
     if answer is None:
         return Response()  # nobody is there to read it
+    for entry, part in zip(question.entries, answer.parts, strict=True):
+        services.client_streams.told(caller, entry, part)
     return requests.json_response(answer.encoded, answer.epoch)
 
 

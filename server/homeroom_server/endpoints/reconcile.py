@@ -63,4 +63,6 @@ async def reconcile(request: Request) -> Response:
         async with services.bulk_pool.acquire() as connection:
             viewer = audience.viewer(definition, caller)
             answers = await compare(connection, position.type_number or 0, viewer, asked)
+    ids = [record["id"] for answer in answers for record in answer.get("records", ())]
+    services.client_streams.reconciled(caller, str(notification_type), int(document["maxCoreVersion"]), ids)
     return requests.json_response(orjson.dumps({"ranges": answers}), position.epoch)
