@@ -1,6 +1,6 @@
 """A province-sized data set, built in PostgreSQL itself: quick, and the same every time.
 
-    python -m bench.province --records 10_000_000 --database-url postgresql://…
+    python -m bench.province --records 10_000_000 [--data-dir DIR | --database-url postgresql://…]
 
 2,500 schools in 60 authorities; students, their enrolments of three years, sections and course enrolments.
 Indexes are dropped while the rows go in and built again at the end, from their own definitions.
@@ -16,7 +16,8 @@ from rich.progress import Progress
 
 from homeroom import NotificationType
 from homeroom_server import operations
-from homeroom_server.database import apply_schema
+from homeroom_server.database import apply_schema, open_database
+from homeroom_server.settings import Settings
 from homeroom_server.store import types
 
 SCHOOLS = 2_500
@@ -142,11 +143,13 @@ def main() -> None:
     """Command line."""
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--records", type=int, default=1_000_000)
-    arguments.add_argument("--database-url", required=True)
+    arguments.add_argument("--data-dir", default="homeroom-province", help="of an embedded PostgreSQL")
+    arguments.add_argument("--database-url", default="", help="an empty database of your own instead")
     given = arguments.parse_args()
     begun = time.perf_counter()
-    with Progress() as progress:
-        asyncio.run(build(given.database_url, given.records, progress))
+    settings = Settings(data_dir=given.data_dir, database_url=given.database_url)
+    with open_database(settings) as url, Progress() as progress:
+        asyncio.run(build(url, given.records, progress))
     print(f"{given.records:,} records in {time.perf_counter() - begun:.0f} s")
 
 
