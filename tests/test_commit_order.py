@@ -60,7 +60,7 @@ async def test_a_stalled_writer_of_one_type_does_not_hold_up_another(plain_core:
     async with stalled.transaction():
         await records.lock_type(stalled, row.number)
         with anyio.fail_after(2):
-            await accepted(writer, "Note", note("a"))
+            assert await accepted(writer, "Note", note("a")) != []
 
 
 async def test_a_writer_that_stalls_for_good_is_ended_and_the_others_go_on(plain_core: Core) -> None:

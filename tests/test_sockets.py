@@ -49,6 +49,7 @@ async def test_a_client_that_hangs_up_frees_its_place(node_files: Node) -> None:
             for stream in streams:
                 await stream.aclose()
             await until_held_on(node, 0)
+            assert await held_on(node) == 0
 
 
 async def test_a_pipelined_request_is_answered_after_the_held_one(node_files: Node) -> None:

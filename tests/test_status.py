@@ -183,7 +183,8 @@ class TestRules:
         await until_codes(ministry, "StudentSchoolEnrolmentStatus.2027", here["id"], [])
         await accepted(ministry, "StudentSchoolEnrolment.2027", there)
         await until_codes(ministry, "StudentSchoolEnrolmentStatus.2027", here["id"], [10003])
-        await until_codes(ministry, "StudentSchoolEnrolmentStatus.2027", there["id"], [10003])
+        found = await until_codes(ministry, "StudentSchoolEnrolmentStatus.2027", there["id"], [10003])
+        assert found["body"]["alerts"][0]["arguments"] == {"SchoolCode": "0982"}
 
     async def test_a_deactivated_student_alerts_those_enrolled(self, core: Core) -> None:
         ministry = await core.client("O.1")
@@ -208,7 +209,8 @@ class TestRules:
         await until_codes(ministry, "SectionStatus.2027", taught["id"], [40102])
         names = {"englishShortName": "Math 10", "englishFullName": "Mathematics 10", "firstSchoolYear": 2010}
         await accepted(ministry, "Course", record("MAT1791", names))
-        await until_codes(ministry, "SectionStatus.2027", taught["id"], [])
+        found = await until_codes(ministry, "SectionStatus.2027", taught["id"], [])
+        assert found["body"] == {"alerts": []}
 
     async def test_course_enrolment(self, core: Core) -> None:
         school = await core.client("S.0982")

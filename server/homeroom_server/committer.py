@@ -14,6 +14,8 @@ import structlog
 
 from homeroom.errors import Code, error
 from homeroom.protocol import NotificationType
+from homeroom_server.catalogue import Audience, Catalogue
+from homeroom_server.settings import Settings
 from homeroom_server.store import calls, records, triggers, types
 from homeroom_server.store.connection import Conn
 from homeroom_server.store.records import CurrentRecord, RecordWrite
@@ -100,18 +102,15 @@ class Committer:
         pool: asyncpg.Pool,
         tasks: anyio.abc.TaskGroup,
         announce: Callable[[Moved], Awaitable[None]],
-        raises_triggers: Callable[[str], bool],
-        everybody_sees: Callable[[str], bool],
-        waiting_max: int,
-        records_max: int,
+        catalogue: Catalogue,
+        settings: Settings,
     ) -> None:
         self._pool = pool
         self._tasks = tasks
         self._announce = announce
-        self._raises_triggers = raises_triggers
-        self._everybody_sees = everybody_sees
-        self._waiting_max = waiting_max
-        self._records_max = records_max
+        self._catalogue = catalogue
+        self._waiting_max = settings.writes_waiting_max
+        self._records_max = settings.records_per_commit_max
         self._lanes: dict[NotificationType, _Lane] = {}
         self._waiting = 0
         self._rows: dict[NotificationType, TypeRow] = {}
@@ -198,10 +197,10 @@ class Committer:
         decisions = [waiting.change.decide(row, current) for waiting in fresh]
         writes = [write for decision in decisions for write in decision.writes]
         name = row.notification_type.name
-        triggered = self._raises_triggers(name)
+        triggered = self._catalogue.raises_triggers(name)
         versions = []
         if writes:
-            with_viewers = not self._everybody_sees(name)
+            with_viewers = self._catalogue.types[name].audience is not Audience.PUBLIC
             versions = await records.write_records(
                 connection, row, writes, with_viewers=with_viewers, raise_triggers=triggered
             )

@@ -1,7 +1,7 @@
 """Reconciliation, the Core's side: id ranges held against a client's fingerprints (protocol 7). Stateless."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -12,13 +12,13 @@ from homeroom_server.store.bulk import Piece
 from homeroom_server.store.connection import Conn
 
 _PIECES = 32
-"""Into how many a range that differs is split: a million records come down to a few in three splits."""
+"""Into how many a range that differs is split: a million records come down to single ones in four.
+
+A range of no more records than that comes apart into its records.
+"""
 
 _FIRST, _BEYOND = "", "~"
 """Below and above every id: ids are of letters, digits, dot, underscore and hyphen."""
-
-_FEW = 32
-"""Up to so many records of a range are listed rather than split again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,34 +37,20 @@ async def compare(
     """`match`, `split` or `records` for each range, in the order asked; they ascend and do not overlap."""
     lows, highs = [r.low or _FIRST for r in asked], [r.high or _BEYOND for r in asked]
     pieces = await bulk.read_pieces(connection, type_number, viewer, lows, highs, _PIECES)
-    by_place: Mapping[int, list[Piece]] = _grouped(pieces)
-    answers: dict[int, dict[str, Any]] = {}
-    few: list[int] = []
-    for place, range_ in enumerate(asked):
-        found = by_place.get(place, [])
-        if _matches(range_, found):
-            answers[place] = {"from": range_.low, "to": range_.high, "result": "match"}
-        elif sum(piece.count for piece in found) <= _FEW:
-            few.append(place)
-        else:
-            answers[place] = {"from": range_.low, "to": range_.high, "result": "split", "ranges": _split(range_, found)}
-    if few:
-        listed: dict[int, list[dict[str, Any]]] = defaultdict(list)
-        some = await bulk.read_ranges(connection, type_number, viewer, [lows[p] for p in few], [highs[p] for p in few])
-        for index, record_id, version in some:
-            listed[few[index]].append({"id": record_id, "coreVersion": version})
-        for place in few:
-            range_ = asked[place]
-            records = listed[place]
-            answers[place] = {"from": range_.low, "to": range_.high, "result": "records", "records": records}
-    return [answers[place] for place in range(len(asked))]
-
-
-def _grouped(pieces: Sequence[Piece]) -> Mapping[int, list[Piece]]:
     by_place: dict[int, list[Piece]] = defaultdict(list)
     for piece in pieces:
         by_place[piece.place].append(piece)
-    return by_place
+    return [_answer(range_, by_place[place]) for place, range_ in enumerate(asked)]
+
+
+def _answer(range_: AskedRange, found: Sequence[Piece]) -> dict[str, Any]:
+    answer: dict[str, Any] = {"from": range_.low, "to": range_.high}
+    if _matches(range_, found):
+        return answer | {"result": "match"}
+    if sum(piece.count for piece in found) <= _PIECES:
+        records = [{"id": piece.first_id, "coreVersion": piece.version} for piece in found]
+        return answer | {"result": "records", "records": records}
+    return answer | {"result": "split", "ranges": _split(range_, found)}
 
 
 def _matches(range_: AskedRange, found: Sequence[Piece]) -> bool:

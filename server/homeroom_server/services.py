@@ -13,7 +13,7 @@ from homeroom_server import database
 from homeroom_server.admission import Admission
 from homeroom_server.auth import Directory
 from homeroom_server.availability import Availability
-from homeroom_server.catalogue import Audience, Catalogue, load_catalogue
+from homeroom_server.catalogue import Catalogue, load_catalogue
 from homeroom_server.client_streams import ClientStreams
 from homeroom_server.committer import Committer, Moved
 from homeroom_server.feed import Feed
@@ -56,7 +56,6 @@ async def open_services(settings: Settings, database_url: str) -> AsyncIterator[
     Raises CatalogueError, or what the database says if it cannot be reached.
     """
     catalogue = load_catalogue(settings.catalogue)
-    time_zone = ZoneInfo(settings.time_zone)
     async with (
         database.open_read_pool(database_url, settings, settings.read_connections_max) as pool,
         database.open_read_pool(database_url, settings, settings.bulk_connections_max) as bulk_pool,
@@ -74,24 +73,8 @@ async def open_services(settings: Settings, database_url: str) -> AsyncIterator[
                 processor.wake()
             await feed.announce(moved)
 
-        committer = Committer(
-            write_pool,
-            tasks,
-            announce,
-            catalogue.raises_triggers,
-            lambda name: catalogue.types[name].audience is Audience.PUBLIC,
-            settings.writes_waiting_max,
-            settings.records_per_commit_max,
-        )
-        processor = Processor(
-            write_pool,
-            committer,
-            catalogue,
-            time_zone,
-            settings.status_lease_seconds,
-            settings.status_batch_records_max,
-            settings.feed_poll_seconds,
-        )
+        committer = Committer(write_pool, tasks, announce, catalogue, settings)
+        processor = Processor(write_pool, committer, catalogue, settings)
         await directory.refresh()
         await feed.start()
         tasks.start_soon(feed.run, lambda: database.connect_to_listen(database_url))
@@ -102,7 +85,7 @@ async def open_services(settings: Settings, database_url: str) -> AsyncIterator[
         yield Services(
             settings,
             catalogue,
-            time_zone,
+            ZoneInfo(settings.time_zone),
             pool,
             bulk_pool,
             Admission("bulk_readers_max", settings.bulk_readers_max),

@@ -16,6 +16,7 @@ from homeroom.protocol import STATUS_SUFFIX, NotificationType
 from homeroom_server.catalogue import Catalogue
 from homeroom_server.committer import Committer
 from homeroom_server.rule_set import Alert, Related, RuleSet, Source
+from homeroom_server.settings import Settings
 from homeroom_server.status.calculation import CalculatedStatus, Calculation
 from homeroom_server.store import triggers, types
 from homeroom_server.store.triggers import SourceRecord, Trigger
@@ -42,18 +43,15 @@ class Processor:
         pool: asyncpg.Pool,
         committer: Committer,
         catalogue: Catalogue,
-        time_zone: ZoneInfo,
-        lease_seconds: float,
-        batch_records_max: int,
-        poll_seconds: float,
+        settings: Settings,
     ) -> None:
         self._pool = pool
         self._committer = committer
         self._catalogue = catalogue
-        self._time_zone = time_zone
-        self._lease_seconds = lease_seconds
-        self._batch_records_max = batch_records_max
-        self._poll_seconds = poll_seconds
+        self._time_zone = ZoneInfo(settings.time_zone)
+        self._lease_seconds = settings.status_lease_seconds
+        self._batch_records_max = settings.status_batch_records_max
+        self._poll_seconds = settings.feed_poll_seconds
         self._work = anyio.Event()
         self._numbers: dict[str, int] = {}
         self._names: dict[int, str] = {}

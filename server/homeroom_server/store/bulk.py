@@ -30,11 +30,15 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Part of an id range: its number in the request, its first and last id, and what its fingerprint is made of."""
+    """Part of an id range: its number in the request, its first and last id, and what its fingerprint is made of.
+
+    `version` is the lowest in it: that of the record, where there is just one.
+    """
 
     place: int
     first_id: str
     last_id: str
+    version: int
     count: int
     high_sum: int
     low_sum: int
@@ -74,15 +78,13 @@ async def read_page(
     row = await connection.fetchrow(
         """
         with listed as (
-            (select v.id, v.version from viewer v
-             where $2::int is not null and v.notification_type = $1 and v.organization = $2 and v.state = 'live'
-               and v.version > $4 and v.version <= $5
-             order by v.version limit $6)
+            (select id, version from viewer
+             where $2::int is not null and notification_type = $1 and organization = $2 and state = 'live'
+               and version > $4 and version <= $5 order by version limit $6)
             union all
-            (select r.id, r.version from record r
-             where $2::int is null and r.notification_type = $1 and not r.deleted
-               and r.version > $4 and r.version <= $5
-             order by r.version limit $6)
+            (select id, version from record
+             where $2::int is null and notification_type = $1 and not deleted
+               and version > $4 and version <= $5 order by version limit $6)
         ), measured as (
             select l.version, r.*,
                    sum(pg_column_size(r.body)) over (order by l.version) - pg_column_size(r.body) as bytes_before
@@ -100,9 +102,7 @@ async def read_page(
                     || s.deleted::text || ',"body":' || s.body || '}', '}') as line
             from measured m
             left join record_type k on k.name = $3
-            left join lateral (
-                select * from record s where s.record_type = k.number and s.id = m.id limit 1
-            ) s on true
+            left join lateral (select * from record where record_type = k.number and id = m.id limit 1) s on true
             where m.bytes_before < $7
         )
         select c.epoch::text, t.horizon, l.last_version, coalesce(l.lines, '') as lines
@@ -152,11 +152,11 @@ async def read_pieces(
             ) b
             where b.edges_below % 2 = 1
         ), hashed as (
-            select place, id, ntile($6) over (partition by place order by id) as piece,
+            select place, id, version, ntile($6) over (partition by place order by id) as piece,
                    md5(convert_to(id, 'UTF8') || '\\x00'::bytea || int8send(version)) as digest
             from found
         )
-        select place, min(id) as first_id, max(id) as last_id, count(*)::int as count,
+        select place, min(id) as first_id, max(id) as last_id, min(version) as version, count(*)::int as count,
                sum(('x' || substr(digest, 1, 16))::bit(64)::bigint) as high_sum,
                sum(('x' || substr(digest, 17, 16))::bit(64)::bigint) as low_sum
         from hashed group by place, piece order by place, piece
@@ -169,42 +169,11 @@ async def read_pieces(
         pieces,
     )
     return [
-        Piece(r["place"] - 1, r["first_id"], r["last_id"], r["count"], int(r["high_sum"]), int(r["low_sum"]))
+        Piece(
+            r["place"] - 1, r["first_id"], r["last_id"], r["version"], r["count"], int(r["high_sum"]), int(r["low_sum"])
+        )
         for r in rows
     ]
-
-
-async def read_ranges(
-    connection: Conn, type_number: int, viewer: int | None, lows: Sequence[str], highs: Sequence[str]
-) -> list[tuple[int, str, int]]:
-    """(number of the range, id, version) of every live record in ranges as of `read_pieces`, by id."""
-    rows = await connection.fetch(
-        """
-        select w.place::int - 1 as place, r.id, r.version
-        from unnest($3::text[], $4::text[]) with ordinality as w(low, high, place)
-        cross join lateral (
-            select id, version from record
-            where record_type = (select record_type from notification_type where number = $1)
-              and id >= w.low and id < w.high and notification_type = $1 and not deleted
-            offset 0
-        ) r
-        where $2::int is null
-        union all
-        select (b.edges_below + 1) / 2 - 1, b.id, b.version
-        from (
-            select v.id, v.version, width_bucket(v.id, $5::text[]) as edges_below from viewer v
-            where $2::int is not null and v.notification_type = $1 and v.organization = $2 and v.state = 'live'
-        ) b
-        where b.edges_below % 2 = 1
-        order by id
-        """,
-        type_number,
-        viewer,
-        lows,
-        highs,
-        _edges(lows, highs),
-    )
-    return [(row["place"], row["id"], row["version"]) for row in rows]
 
 
 def _edges(lows: Sequence[str], highs: Sequence[str]) -> list[str]:

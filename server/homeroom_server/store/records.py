@@ -67,9 +67,9 @@ async def write_records(
     """Store accepted changes in one statement; their versions, in order. Only under the type's lock.
 
     Draws the versions, writes records and the rows of all who see them (`with_viewers`: unless everybody does),
-    raises status triggers, moves the watermark. Raises UniqueViolationError if an id exists by now under another year.
+    raises status triggers, moves the watermark. UniqueViolationError: an id exists by now under another year.
     """
-    versions: list[int] = await connection.fetchval(
+    return await connection.fetchval(  # type: ignore[no-any-return]
         """
         with incoming as materialized (
             select w.*, nextval('core_version') as version
@@ -121,4 +121,3 @@ async def write_records(
         with_viewers,
         raise_triggers,
     )
-    return versions
