@@ -3,11 +3,13 @@
 from homeroom.client import Client
 from homeroom.errors import FixRequest, HomeroomError, ResyncNeeded, RetryLater, StopCalling
 from homeroom.protocol import NotificationType, version_hash
+from homeroom.reconciliation import LocalRecords
 
 __all__ = [
     "Client",
     "FixRequest",
     "HomeroomError",
+    "LocalRecords",
     "NotificationType",
     "ResyncNeeded",
     "RetryLater",

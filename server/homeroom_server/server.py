@@ -19,6 +19,10 @@ _KEEP_ALIVE_SECONDS = 75
 """Longer than the usual 60 s of proxies: the side that closes an idle connection should be theirs."""
 
 
+_LAST_ANSWERS_SECONDS = 20
+"""What a long stream is given to end once the node stops; a client resumes it elsewhere."""
+
+
 class _DrainingServer(uvicorn.Server):
     """Releases held requests before uvicorn waits for them to end."""
 
@@ -51,6 +55,7 @@ async def serve(settings: Settings, database_url: str, started: Callable[[str], 
                 server_header=False,
                 ws="none",
                 timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+                timeout_graceful_shutdown=_LAST_ANSWERS_SECONDS,
             )
             started(f"http://{host}:{port}")
             await _DrainingServer(config, services).serve([listener])
