@@ -60,6 +60,7 @@ async def build(database_url: str, records: int, progress: Progress, schools: in
         await operations.load_organizations(connection, organizations(schools))
         await connection.execute("set maintenance_work_mem = '2GB'; set max_parallel_maintenance_workers = 2")
         definitions = await _drop_indexes(connection)
+        await connection.execute("analyze organization")
         bar = progress.add_task("records", total=records)
         for share in SHARES:
             count = records * share.per_cent // 100
@@ -127,6 +128,7 @@ async def _fill(connection: asyncpg.Connection, share: Share, count: int) -> Non
         share.notification_type.name,
     )
     if not share.public:
+        await connection.execute("analyze record")
         await connection.execute(
             """
             insert into viewer (notification_type, id, organization, version, state)

@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import tempfile
 from collections.abc import AsyncIterator, Generator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
@@ -41,13 +42,19 @@ def anyio_backend() -> tuple[str, dict[str, bool]]:
 
 
 @pytest.fixture(scope="session")
-def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgres_url() -> Iterator[str]:
     """The maintenance database of a PostgreSQL of this run (or of HOMEROOM_TEST_DATABASE_URL)."""
-    settings = Settings(
-        data_dir=str(tmp_path_factory.mktemp("pg")), database_url=os.environ.get("HOMEROOM_TEST_DATABASE_URL", "")
-    )
-    with database.open_database(settings) as url:
-        yield url
+    with tempfile.TemporaryDirectory(prefix="homeroom-tests-") as data_dir:
+        settings = Settings(data_dir=data_dir, database_url=os.environ.get("HOMEROOM_TEST_DATABASE_URL", ""))
+        with database.open_database(settings) as url:
+            yield url
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """For data directories: pytest's own folders are closed to PostgreSQL's account by the next run that starts."""
+    with tempfile.TemporaryDirectory(prefix="homeroom-tests-") as name:
+        yield Path(name)
 
 
 def database_url(postgres_url: str, name: str) -> str:
@@ -175,9 +182,9 @@ async def plain_core(database_of_test: str, settings: Settings, any_catalogue: s
 
 
 @pytest.fixture
-def node_files(tmp_path: Path, any_catalogue: str) -> Iterator[Node]:
+def node_files(folder: Path, any_catalogue: str) -> Iterator[Node]:
     """A data directory of its own, and PostgreSQL in it no longer running afterwards."""
-    node = prepare_node(tmp_path, PROVINCE, "--catalogue", any_catalogue)
+    node = prepare_node(folder, PROVINCE, "--catalogue", any_catalogue)
     yield node
     homeroom("status", "--data-dir", node.data_dir)  # the last to leave stops it
 

@@ -27,19 +27,19 @@ def check_story(said: str, folder: Path) -> None:
         assert sources[0] > 0
 
 
-def test_a_generated_province_is_shown(tmp_path: Path) -> None:
-    told = homeroom("demo", "--students", "60", "--folder", str(tmp_path / "demo")).stdout
-    check_story(told, tmp_path / "demo")
+def test_a_generated_province_is_shown(folder: Path) -> None:
+    told = homeroom("demo", "--students", "60", "--folder", str(folder / "demo")).stdout
+    check_story(told, folder / "demo")
     assert "Warning 42004" in told
-    again = homeroom("demo", "--students", "20", "--folder", str(tmp_path / "demo")).stdout
-    check_story(again, tmp_path / "demo")
+    again = homeroom("demo", "--students", "20", "--folder", str(folder / "demo")).stdout
+    check_story(again, folder / "demo")
 
 
 @pytest.mark.skipif(not GRAND_BEND.exists(), reason="the sample district is not beside this checkout")
 class TestEdfi:
-    def test_a_district_is_shown(self, tmp_path: Path) -> None:
-        told = homeroom("demo", "--edfi", str(GRAND_BEND), "--folder", str(tmp_path / "demo")).stdout
-        check_story(told, tmp_path / "demo")
+    def test_a_district_is_shown(self, folder: Path) -> None:
+        told = homeroom("demo", "--edfi", str(GRAND_BEND), "--folder", str(folder / "demo")).stdout
+        check_story(told, folder / "demo")
 
     def test_everything_in_it_is_read(self) -> None:
         district = read_district(GRAND_BEND)
@@ -49,13 +49,13 @@ class TestEdfi:
             assert len({record["id"] for record in load.records}) == len(load.records)
 
 
-def test_a_folder_without_a_district_is_refused(tmp_path: Path) -> None:
-    done = homeroom("demo", "--edfi", str(tmp_path), "--folder", str(tmp_path / "demo"), check=False)
+def test_a_folder_without_a_district_is_refused(folder: Path) -> None:
+    done = homeroom("demo", "--edfi", str(folder), "--folder", str(folder / "demo"), check=False)
     assert done.returncode == 1
     assert "lacks EducationOrganization.xml" in done.stderr.replace("\n", " ")
     for name in ("EducationOrganization.xml", "Student.xml", "MasterSchedule.xml"):
-        (tmp_path / name).write_text("<a><b/>")
-    done = homeroom("demo", "--edfi", str(tmp_path), "--folder", str(tmp_path / "demo"), check=False)
+        (folder / name).write_text("<a><b/>")
+    done = homeroom("demo", "--edfi", str(folder), "--folder", str(folder / "demo"), check=False)
     assert (done.returncode, "Traceback" in done.stderr) == (1, False)
 
 
