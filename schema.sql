@@ -104,7 +104,7 @@ create table viewer (
     version bigint not null,
     state visibility not null,
     -- Id before organization: a change of a record finds all who see it.
-    primary key (notification_type, id, organization)
+    primary key (notification_type, id, organization) include (state)
 );
 
 -- The stream of one organization.

@@ -1,5 +1,6 @@
 """PostgreSQL: embedded in a directory or anywhere by URL, with the schema in it, and pools of connections."""
 
+import os
 import subprocess
 import time
 import warnings
@@ -20,13 +21,14 @@ _FOLDER = "postgres"
 _SETTINGS_FILE = "homeroom.conf"
 _EMBEDDED_SETTINGS = """\
 # Written by homeroom at first start; change what you like, it is not written again.
-shared_buffers = 256MB
-max_wal_size = 2GB
-wal_compression = on
+shared_buffers = {shared_buffers_mib}MB
+max_wal_size = 4GB
 checkpoint_timeout = 15min
 random_page_cost = 1.1
 effective_io_concurrency = 64
 """
+_SHARED_BUFFERS_BYTES_MAX = 4 * 2**30
+_CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
 _APPLICATION = "homeroom"
 _START_ATTEMPTS_MAX = 5
 
@@ -84,10 +86,19 @@ def _start(server: "PostgresServer") -> None:
 
 
 def _configure(folder: Path) -> None:
-    (folder / _SETTINGS_FILE).write_text(_EMBEDDED_SETTINGS, encoding="utf-8")
+    quarter = min(_memory_bytes() // 4, _SHARED_BUFFERS_BYTES_MAX)
+    settings = _EMBEDDED_SETTINGS.format(shared_buffers_mib=max(128, quarter // 2**20))
+    (folder / _SETTINGS_FILE).write_text(settings, encoding="utf-8")
     (folder / _SETTINGS_FILE).chmod(0o644)
     with (folder / "postgresql.conf").open("a", encoding="utf-8") as conf:
         conf.write(f"\ninclude_if_exists = '{_SETTINGS_FILE}'\n")
+
+
+def _memory_bytes() -> int:
+    """What this machine, or the container it runs in, has."""
+    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    limit = _CGROUP_LIMIT.read_text().strip() if _CGROUP_LIMIT.exists() else ""
+    return min(machine, int(limit)) if limit.isdigit() else machine
 
 
 def _nobody_is_connected(server: "PostgresServer") -> bool:
