@@ -9,7 +9,7 @@ import anyio.lowlevel
 import httpx
 import pytest
 
-from homeroom import HomeroomError, version_hash
+from homeroom import HomeroomError, NotificationType, version_hash
 from homeroom_server import availability, operations
 from homeroom_server.availability import Entry, Finding
 from homeroom_server.settings import Settings
@@ -306,6 +306,32 @@ async def test_draining_releases_held_requests_with_bookmarks(plain_core: Core) 
     assert [(e["reason"], e["maxCoreVersion"]) for e in answers] == [("none", a)] * 5
     async with httpx.AsyncClient(transport=httpx.ASGITransport(plain_core.app), base_url="http://core") as http:
         assert (await http.get("/readyz")).status_code == 503
+
+
+async def test_a_change_that_comes_with_the_drain_is_listed_not_passed_over(
+    plain_core: Core, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waiters = plain_core.services.waiters
+    wake = waiters.wake
+    writer, reader = await plain_core.client("S.0982"), await plain_core.client("S.0982")
+    answers = []
+
+    def wake_and_close(notification_type: NotificationType, viewers: list[int]) -> None:
+        wake(notification_type, viewers)
+        for watches in waiters._watches.get(notification_type, {}).values():
+            for watch in watches:
+                watch.close()
+
+    async def hold() -> None:
+        answers.append(await available(reader, "Note", wait_seconds=300))
+
+    monkeypatch.setattr(waiters, "wake", wake_and_close)
+    with anyio.fail_after(10):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(hold)
+            await until_held(plain_core)
+            (version,) = await accepted(writer, "Note", note("a"))
+    assert pairs(answers[0]) == [("a", version)]
 
 
 async def test_every_answer_names_the_epoch(plain_core: Core) -> None:

@@ -19,25 +19,33 @@ class Watch:
 
     def __init__(self, streams: Sequence[Stream]) -> None:
         self.streams = list(streams)
-        self._moved = anyio.Event()
-        self.closed = False
+        self._over = anyio.Event()
+        self._moved = False
+        self._closed = False
 
     def reset(self) -> None:
-        self._moved = anyio.Event()
+        self._moved = False
+        self._over = anyio.Event()
+        if self._closed:
+            self._over.set()
 
     def wake(self) -> None:
-        self._moved.set()
+        self._moved = True
+        self._over.set()
 
     def close(self) -> None:
         """The node drains: the wait is over, whatever has moved."""
-        self.closed = True
-        self._moved.set()
+        self._closed = True
+        self._over.set()
 
     async def wait_until(self, deadline: float) -> bool:
-        """True as soon as a stream has moved; False at the deadline (event loop time) or when the node drains."""
+        """True if a stream has moved since the reset; False at the deadline (event loop time) or when the node drains.
+
+        False means that nothing was missed: a move that comes together with the end of the wait is True.
+        """
         with anyio.CancelScope(deadline=deadline):
-            await self._moved.wait()
-        return self._moved.is_set() and not self.closed
+            await self._over.wait()
+        return self._moved
 
 
 class Waiters:
