@@ -23,6 +23,8 @@ from homeroom import version_hash
 _TYPE = "CourseEnrolment.2027"
 _RECORDS_PER_SCHOOL = 4_000
 _TIMES = 40
+_SETTLE_SECONDS = 20
+"""What PostgreSQL is given to finish writing after a build."""
 
 
 async def _stream(connection: asyncpg.Connection, school: str) -> list[tuple[str, int]]:
@@ -99,6 +101,7 @@ async def at_size(rig: Rig, records: int) -> dict[str, list[float]]:
     with Progress() as progress:
         await build(rig.database_url, records, progress, schools)
     print(f"{records:,} records built in {time.perf_counter() - begun:.0f} s")
+    await asyncio.sleep(_SETTLE_SECONDS)
     return await measure(rig, schools)
 
 
