@@ -34,8 +34,11 @@ class Settings:
     records_per_commit_max: int = 5_000
     read_connections_max: int = 8
     write_connections_max: int = 4
-    bulk_connections_max: int = 2
-    """For snapshots and reconciliation: a pool of their own, so that first loads cannot starve the held."""
+    bulk_connections_max: int = 1
+    """For snapshots and reconciliation: a pool of their own, so that first loads cannot starve the held.
+
+    Each keeps a core of the database busy: about half of its cores is a good number.
+    """
     bulk_readers_max: int = 16
 
     catch_up_seconds: float = 5.0
