@@ -75,7 +75,7 @@ async def first_load(rig: Rig, counts: Counts) -> None:
                         return
 
 
-def load_all(rig: Rig, shared: DictProxy[str, int]) -> None:
+def load_all(rig: Rig, shared: "DictProxy[str, int]") -> None:
     """The first loads, in a process of their own: so that they do not slow the clock that the wakes are read on."""
 
     async def run() -> None:
