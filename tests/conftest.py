@@ -113,7 +113,9 @@ class Core:
 
     def client_with(self, key: str, organization: str | None = None) -> Client:
         """A client with a key that exists, to be opened by the test."""
-        return Client("http://core", key, organization, httpx.ASGITransport(self.app, raise_app_exceptions=True))
+        return Client(
+            "http://core", key, organization, transport=httpx.ASGITransport(self.app, raise_app_exceptions=True)
+        )
 
     async def close(self) -> None:
         await self._stack.aclose()

@@ -92,8 +92,8 @@ async def submit_until_killed(client: Client, worker: int, acknowledged: dict[st
         except HomeroomError as failure:
             assert failure.code == 2001
             return
-        assert all(not result["rejections"] for result in answer["results"])
-        acknowledged.update({r["id"]: (batch, r["coreVersion"]) for r in answer["results"]})
+        assert all(not result["rejections"] for result in answer.results)
+        acknowledged.update({r["id"]: (batch, r["coreVersion"]) for r in answer.results})
 
 
 @pytest.mark.timeout(180)

@@ -6,7 +6,6 @@ dictionary that follows Is Data Available alone.
 
 import random
 from dataclasses import dataclass, field, replace
-from typing import Any
 from uuid import uuid4
 
 import anyio
@@ -16,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from homeroom import Client, NotificationType, version_hash
+from homeroom.answers import Listed
 from homeroom_server.settings import Settings
 from homeroom_server.store import records, types
 from homeroom_server.store.records import RecordWrite
@@ -59,9 +59,9 @@ class Replica:
         self.cursor = found["maxCoreVersion"]
         return str(found["reason"])
 
-    async def _apply(self, listed: list[dict[str, Any]]) -> None:
+    async def _apply(self, listed: list[Listed]) -> None:
         answer = await self.client.get(self.type_name, [{"id": entry["id"]} for entry in listed])
-        for entry in answer["records"]:
+        for entry in answer.records:
             assert entry["availability"] == "Normal"
             if entry["deleted"]:
                 self.held.pop(entry["id"], None)

@@ -15,7 +15,7 @@ async def explained(core: Core, client_name: str) -> Json:
 
 async def test_a_client_that_missed_a_record_is_told_apart(plain_core: Core) -> None:
     school = await plain_core.client("S.0982")
-    name = (await school.hello())["client"]
+    name = (await school.hello()).client
     held = await accepted(school, "Note", note("a"), note("b"))
     await available(school, "Note", held[-1], versionHash=version_hash(held))
     in_step = await explained(plain_core, name)
@@ -36,7 +36,7 @@ async def test_a_client_that_missed_a_record_is_told_apart(plain_core: Core) -> 
 
 async def test_ids_listed_by_reconciliation_are_shown(plain_core: Core) -> None:
     school = await plain_core.client("S.0982")
-    name = (await school.hello())["client"]
+    name = (await school.hello()).client
     (a,) = await accepted(school, "Note", note("a"))
     everything = {"from": None, "to": None, "count": 0, "fingerprint": "0" * 32}
     await school.reconcile("Note", a, [everything])

@@ -17,14 +17,14 @@ async def test_items_are_answered_in_order(plain_core: Core) -> None:
     await accepted(other, "Note", note("theirs"))
     asked: list[Json] = [{"id": "b", "expectedVersion": b}, {"id": "theirs"}, {"id": "none"}, {"id": "a"}]
     answer = await school.get("Note", asked)
-    assert [(r["id"], r["availability"]) for r in answer["records"]] == [
+    assert [(r["id"], r["availability"]) for r in answer.records] == [
         ("b", "Normal"),
         ("theirs", "Unknown"),
         ("none", "Unknown"),
         ("a", "Normal"),
     ]
-    assert answer["stoppedAt"] is None
-    assert answer["records"][3]["coreVersion"] == a
+    assert answer.stopped_at is None
+    assert answer.records[3]["coreVersion"] == a
 
 
 async def test_a_different_version_stops_the_call(plain_core: Core) -> None:
@@ -33,9 +33,9 @@ async def test_a_different_version_stops_the_call(plain_core: Core) -> None:
     await accepted(school, "Note", note("b", "moved", b))
     asked: list[Json] = [{"id": "a", "expectedVersion": a}, {"id": "b", "expectedVersion": b}, {"id": "c"}]
     answer = await school.get("Note", asked)
-    assert ([r["id"] for r in answer["records"]], answer["stoppedAt"]) == (["a"], 1)
+    assert ([r["id"] for r in answer.records], answer.stopped_at) == (["a"], 1)
     answer = await school.get("Note", [{"id": "b", "expectedVersion": 0}, {"id": "c"}])
-    assert (len(answer["records"]), answer["stoppedAt"]) == (2, None)
+    assert (len(answer.records), answer.stopped_at) == (2, None)
 
 
 async def test_a_version_not_seen_yet_is_waited_for(plain_core: Core) -> None:
@@ -53,7 +53,7 @@ async def test_a_version_not_seen_yet_is_waited_for(plain_core: Core) -> None:
         while not plain_core.services.waiters._watches:
             await anyio.lowlevel.checkpoint()
         assert await accepted(school, "Bulletin", note("a", "new", a)) == [a + 2]
-    assert answers[0]["records"][0]["coreVersion"] == a + 2
+    assert answers[0].records[0]["coreVersion"] == a + 2
 
 
 async def test_a_version_that_never_comes_stops_the_call_after_a_while(
@@ -67,15 +67,15 @@ async def test_a_version_that_never_comes_stops_the_call_after_a_while(
             "Note", [{"id": "none", "expectedVersion": a + 9}, {"id": "a", "expectedVersion": 99}]
         )
         assert 0.15 < anyio.current_time() - begun < 3
-        assert ([r["availability"] for r in answer["records"]], answer["stoppedAt"]) == (["Unknown"], 1)
+        assert ([r["availability"] for r in answer.records], answer.stopped_at) == (["Unknown"], 1)
 
 
 async def test_changed_at_moves_with_the_body(plain_core: Core) -> None:
     school = await plain_core.client("S.0982")
     (a,) = await accepted(school, "Note", note("a"))
-    first = (await school.get("Note", [{"id": "a"}]))["records"][0]["changedAt"]
+    first = (await school.get("Note", [{"id": "a"}])).records[0]["changedAt"]
     await accepted(school, "Note", note("a", "new", a))
-    second = (await school.get("Note", [{"id": "a"}]))["records"][0]["changedAt"]
+    second = (await school.get("Note", [{"id": "a"}])).records[0]["changedAt"]
     assert first < second
     assert len(second) == len("2026-11-22T04:10:24.123Z")
     assert second.endswith("Z")
@@ -86,20 +86,20 @@ async def test_the_ministry_and_public_types_need_no_viewer_rows(plain_core: Cor
     await accepted(school, "Note", note("a"))
     await accepted(school, "Bulletin", note("b"))
     ministry, stranger = await plain_core.client("O.1"), await plain_core.client("S.0990")
-    assert (await ministry.get("Note", [{"id": "a"}]))["records"][0]["availability"] == "Normal"
-    assert (await stranger.get("Bulletin", [{"id": "b"}]))["records"][0]["availability"] == "Normal"
+    assert (await ministry.get("Note", [{"id": "a"}])).records[0]["availability"] == "Normal"
+    assert (await stranger.get("Bulletin", [{"id": "b"}])).records[0]["availability"] == "Normal"
 
 
 async def test_a_type_nobody_wrote_holds_nothing(plain_core: Core) -> None:
     school = await plain_core.client("S.0982")
     answer = await school.get("Plan.2031", [{"id": str(uuid4())}])
-    assert answer["records"][0]["availability"] == "Unknown"
+    assert answer.records[0]["availability"] == "Unknown"
 
 
 async def test_an_authority_acts_for_its_schools_and_no_others(plain_core: Core) -> None:
     await accepted(await plain_core.client("S.0983"), "Note", note("a"))
     key = await plain_core.key("A.3020")
     async with plain_core.client_with(key, "S.0983") as elk, plain_core.client_with(key, "S.0982") as maple:
-        assert (await elk.get("Note", [{"id": "a"}]))["records"][0]["availability"] == "Normal"
-        assert (await maple.get("Note", [{"id": "a"}]))["records"][0]["availability"] == "Unknown"
+        assert (await elk.get("Note", [{"id": "a"}])).records[0]["availability"] == "Normal"
+        assert (await maple.get("Note", [{"id": "a"}])).records[0]["availability"] == "Unknown"
         await accepted(elk, "Note", record("b", {}))

@@ -43,8 +43,8 @@ async def test_types_are_answered_in_order_and_in_canonical_spelling(plain_core:
         {"notificationType": name, "maxCoreVersion": 0} for name in ("bulletin", "PLAN.2027", "note", "notestatus")
     ]
     answer = await school.is_data_available(asked, 0)
-    assert [entry["notificationType"] for entry in answer["types"]] == ["Bulletin", "Plan.2027", "Note", "NoteStatus"]
-    assert [entry["reason"] for entry in answer["types"]] == ["newer", "none", "none", "none"]
+    assert [entry["notificationType"] for entry in answer.types] == ["Bulletin", "Plan.2027", "Note", "NoteStatus"]
+    assert [entry["reason"] for entry in answer.types] == ["newer", "none", "none", "none"]
 
 
 async def test_a_held_request_is_woken_by_a_submit(plain_core: Core) -> None:
@@ -170,7 +170,7 @@ async def test_a_type_cut_to_nothing_keeps_its_cursor(plain_core: Core, monkeypa
     await accepted(school, "Bulletin", note("b"))
     asked = [{"notificationType": name, "maxCoreVersion": 0} for name in ("Note", "Bulletin", "Plan.2027")]
     answer = await school.is_data_available(asked, 0)
-    cut = [(len(e["records"]), e["complete"], e["maxCoreVersion"]) for e in answer["types"]]
+    cut = [(len(e["records"]), e["complete"], e["maxCoreVersion"]) for e in answer.types]
     assert cut == [(3, True, notes[-1]), (0, False, 0), (0, True, 0)]
 
 
@@ -250,7 +250,7 @@ async def test_a_wait_that_ends_is_an_answer(plain_core: Core) -> None:
 
 async def test_a_key_disabled_meanwhile_is_refused_at_the_wake(plain_core: Core) -> None:
     writer, reader = await plain_core.client("S.0982"), await plain_core.client("S.0982")
-    name = (await reader.hello())["client"]
+    name = (await reader.hello()).client
     codes = []
 
     async def hold() -> None:
@@ -336,9 +336,7 @@ async def test_a_change_that_comes_with_the_drain_is_listed_not_passed_over(
 
 async def test_every_answer_names_the_epoch(plain_core: Core) -> None:
     school = await plain_core.client("S.0982")
-    epoch = (await school.hello())["epoch"]
-    school.epoch = None
-    await available(school, "Plan.2027")
-    assert school.epoch == epoch
-    await school.submit("Plan.2027", [record(str(uuid4()), {})])
-    assert school.epoch == epoch
+    epoch = (await school.hello()).epoch
+    asked = [{"notificationType": "Plan.2027", "maxCoreVersion": 0}]
+    assert (await school.is_data_available(asked, 0)).epoch == epoch
+    assert (await school.submit("Plan.2027", [record(str(uuid4()), {})])).epoch == epoch

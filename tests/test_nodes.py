@@ -80,7 +80,7 @@ async def test_a_cut_listener_is_opened_again(nodes: tuple[Core, Core]) -> None:
 async def test_a_client_made_or_disabled_elsewhere_is_known_at_once(nodes: tuple[Core, Core]) -> None:
     one, two = nodes
     async with two.client_with(await one.key("S.0982")) as client:
-        name = (await client.hello())["client"]
+        name = (await client.hello()).client
         await operations.set_client_disabled(await one.connect(), name, disabled=True)
         with anyio.fail_after(0.8), pytest.raises(HomeroomError) as failure:  # sooner than the next poll
             while True:

@@ -112,7 +112,7 @@ class TestCatalogue:
 
     async def test_clients_read_it(self, core: Core) -> None:
         answer = await (await core.client("S.0982")).notification_types()
-        by_name = {entry["name"]: entry for entry in answer["notificationTypes"]}
+        by_name = {entry["name"]: entry for entry in answer.notification_types}
         assert by_name["CourseEnrolmentStatus"]["source"] == "CourseEnrolment"
         assert by_name["Student"]["schema"]["title"] == "Student"
 
@@ -191,4 +191,4 @@ async def test_a_client_of_several_organizations_says_for_whom_it_calls(plain_co
             await client.hello()
         assert failure.value.code == 1008
     async with plain_core.client_with(key, "S.0990") as client:
-        assert (await client.hello())["organization"] == "S.0990"
+        assert (await client.hello()).organization == "S.0990"

@@ -32,7 +32,7 @@ async def differences(
         answer = await client.reconcile(type_name, cursor, ask)
         trips += 1
         size += len(orjson.dumps(list(ask))) + len(orjson.dumps(answer))
-        step = local.compare(answer["ranges"])
+        step = local.compare(answer.ranges)
         differing |= dict(step.differing)
         extra |= set(step.extra)
         ask = list(step.ask)

@@ -31,10 +31,10 @@ async def test_every_live_record_comes_once_in_order_between_until_and_bookmark(
     versions = await accepted(school, "Note", *(note(f"n{i}", str(i)) for i in range(10)))
     (gone,) = await accepted(school, "Note", record("n4", None, versions[4], deleted=True))
     first, *records, last = await lines_of(school, "Note")
-    epoch = (await school.hello())["epoch"]
+    epoch = (await school.hello()).epoch
     assert (first, last) == ({"until": gone, "epoch": epoch}, {"bookmark": gone})
     assert [r["coreVersion"] for r in records] == [v for v in versions if v != versions[4]]
-    (found,) = (await school.get("Note", [{"id": "n7"}]))["records"]
+    (found,) = (await school.get("Note", [{"id": "n7"}])).records
     (same,) = [r for r in records if r["id"] == "n7"]
     assert same == {name: found[name] for name in ("id", "coreVersion", "changedAt", "body")}
 
@@ -174,7 +174,7 @@ async def test_taken_under_constant_writes_and_followed_by_deltas_it_equals_the_
         stop.set()
     delta = await available(reader, "Note", cursor)
     answer = await reader.get("Note", [{"id": entry["id"]} for entry in delta["records"]] or [{"id": "a"}])
-    for found in answer["records"]:
+    for found in answer.records:
         if found["availability"] == "Normal" and not found["deleted"]:
             held[found["id"]] = found["coreVersion"]
         else:

@@ -8,6 +8,7 @@ import anyio
 import pytest
 
 from homeroom import Client, HomeroomError, NotificationType
+from homeroom.answers import RecordAnswer, Result
 from homeroom_server.auth import Role
 from homeroom_server.committer import Decision
 from homeroom_server.status.calculation import CalculatedStatus, Calculation
@@ -38,32 +39,30 @@ def section(**members: Any) -> Json:
     return record(str(uuid4()), {"schoolCode": "0982", "schoolYear": YEAR, "courseCodes": ["MAT1791"]} | members)
 
 
-async def status_of(client: Client, status_type: str, record_id: str, source_version: int) -> Json:
+async def status_of(client: Client, status_type: str, record_id: str, source_version: int) -> RecordAnswer:
     """The status as soon as it was calculated from that version of its source."""
     cursor = 0
     with anyio.fail_after(15):
         while True:
             answer = await client.get(status_type, [{"id": record_id, "knownSourceVersion": 0}])
-            (found,) = answer["records"]
+            (found,) = answer.records
             if found.get("sourceVersion", 0) >= source_version:
-                assert isinstance(found, dict)
                 return found
             cursor = (await available(client, status_type, cursor, 5))["maxCoreVersion"]
 
 
-async def until_codes(client: Client, status_type: str, record_id: str, codes: list[int]) -> Json:
+async def until_codes(client: Client, status_type: str, record_id: str, codes: list[int]) -> RecordAnswer:
     """The status as soon as it carries just these alerts."""
     cursor = 0
     with anyio.fail_after(15):
         while True:
             cursor = (await available(client, status_type, cursor, 5))["maxCoreVersion"]
-            (found,) = (await client.get(status_type, [{"id": record_id}]))["records"]
+            (found,) = (await client.get(status_type, [{"id": record_id}])).records
             if found["availability"] == "Normal" and codes_of(found) == codes:
-                assert isinstance(found, dict)
                 return found
 
 
-def codes_of(status: Json) -> list[int]:
+def codes_of(status: RecordAnswer) -> list[int]:
     return [alert["alertCode"] for alert in status["body"]["alerts"]]
 
 
@@ -83,7 +82,7 @@ async def test_the_source_comes_only_if_it_is_newer_than_known(plain_core: Core)
     await status_of(school, "NoteStatus", "a", version)
     for known, comes in ((None, True), (0, True), (version - 1, True), (version, False), (version + 5, False)):
         item = {"id": "a"} if known is None else {"id": "a", "knownSourceVersion": known}
-        (found,) = (await school.get("NoteStatus", [item]))["records"]
+        (found,) = (await school.get("NoteStatus", [item])).records
         assert ("source" in found) is comes
 
 
@@ -124,7 +123,7 @@ async def test_a_status_is_never_replaced_by_one_that_saw_an_older_source(plain_
     trigger = Trigger(old["record_type"], "a", 1, changed=True)
     late = Calculation(NotificationType("NoteStatus"), [CalculatedStatus(trigger, stale, [], None)])
     await plain_core.services.committer.commit(late)
-    assert (await school.get("NoteStatus", [{"id": "a"}]))["records"][0]["coreVersion"] == status["coreVersion"]
+    assert (await school.get("NoteStatus", [{"id": "a"}])).records[0]["coreVersion"] == status["coreVersion"]
 
 
 async def test_a_trigger_raised_during_its_calculation_is_not_lost(
@@ -275,7 +274,7 @@ class TestAcknowledgement:
         (alert,) = [alert for alert in status["body"]["alerts"] if alert["alertCode"] == 42005]
         return lost["id"], alert
 
-    async def acknowledge(self, client: Client, record_id: str, alert: Json, **members: Any) -> Json:
+    async def acknowledge(self, client: Client, record_id: str, alert: Json, **members: Any) -> Result:
         word = {"id": record_id, "alertCode": alert["alertCode"], "arguments": alert["arguments"]}
         return await client.acknowledge("CourseEnrolmentStatus.2027", word | {"state": "Acknowledged"} | members)
 
@@ -283,11 +282,11 @@ class TestAcknowledgement:
         record_id, alert = await self.advice(school)
         answer = await self.acknowledge(school, record_id, alert)
         assert answer["rejections"] == []
-        (status,) = (await school.get("CourseEnrolmentStatus.2027", [{"id": record_id}]))["records"]
+        (status,) = (await school.get("CourseEnrolmentStatus.2027", [{"id": record_id}])).records
         assert status["coreVersion"] == answer["coreVersion"]
         stands = next(a for a in status["body"]["alerts"] if a["alertCode"] == 42005)["acknowledgement"]
         assert (stands["state"], stands["organization"]) == ("Acknowledged", "S.0982")
-        (source,) = (await school.get("CourseEnrolment.2027", [{"id": record_id}]))["records"]
+        (source,) = (await school.get("CourseEnrolment.2027", [{"id": record_id}])).records
         changed = record(record_id, source["body"] | {"creditsAttempted": 3}, source["coreVersion"])
         (version,) = await accepted(school, "CourseEnrolment.2027", changed)
         status = await status_of(school, "CourseEnrolmentStatus.2027", record_id, version)
@@ -315,7 +314,7 @@ class TestAcknowledgement:
 
     async def test_a_warning_is_overridden_by_the_ministry_only(self, core: Core, school: Client) -> None:
         record_id, _ = await self.advice(school)
-        (status,) = (await school.get("CourseEnrolmentStatus.2027", [{"id": record_id}]))["records"]
+        (status,) = (await school.get("CourseEnrolmentStatus.2027", [{"id": record_id}])).records
         warning = status["body"]["alerts"][0]
         assert warning["alertType"] == "Warning"
         assert (await self.acknowledge(school, record_id, warning))["coreVersion"] == 0
@@ -338,4 +337,4 @@ async def test_statuses_are_listed_to_those_who_see_the_source(plain_core: Core)
     await status_of(school, "NoteStatus", "a", version)
     assert [i for i, _ in pairs(await available(school, "NoteStatus"))] == ["a"]
     assert pairs(await available(stranger, "NoteStatus")) == []
-    assert (await stranger.get("NoteStatus", [{"id": "a"}]))["records"][0]["availability"] == "Unknown"
+    assert (await stranger.get("NoteStatus", [{"id": "a"}])).records[0]["availability"] == "Unknown"

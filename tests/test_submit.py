@@ -9,16 +9,16 @@ import anyio
 import pytest
 
 from homeroom import Client, HomeroomError
+from homeroom.answers import RecordAnswer
 from homeroom_server.auth import Role
 from homeroom_server.settings import Settings
 from tests.conftest import Core, open_core
 from tests.records import accepted, available, note, pairs, record, rejected
 
 
-async def get_one(client: Client, notification_type: str, record_id: str) -> dict[str, Any]:
+async def get_one(client: Client, notification_type: str, record_id: str) -> RecordAnswer:
     answer = await client.get(notification_type, [{"id": record_id}])
-    (found,) = answer["records"]
-    assert isinstance(found, dict)
+    (found,) = answer.records
     return found
 
 
@@ -41,7 +41,7 @@ async def test_each_record_stands_alone(plain_core: Core) -> None:
     school = await plain_core.client("S.0982")
     (a,) = await accepted(school, "Note", note("a"))
     answer = await school.submit("Note", [note("b"), note("a", "stale", a + 5), note("c")])
-    codes = [[r["code"] for r in result["rejections"]] for result in answer["results"]]
+    codes = [[r["code"] for r in result["rejections"]] for result in answer.results]
     assert codes == [[], [3004], []]
     assert [i for i, _ in pairs(await available(school, "Note", since=a))] == ["b", "c"]
 
@@ -52,7 +52,7 @@ async def test_a_stale_version_is_rejected_with_both_versions(plain_core: Core) 
     (a2,) = await accepted(school, "Note", note("a", "new", a))
     for stale in (0, a, a2 + 1):
         answer = await school.submit("Note", [note("a", "stale", stale)])
-        (rejection,) = answer["results"][0]["rejections"]
+        (rejection,) = answer.results[0]["rejections"]
         assert (rejection["code"], rejection["expectedVersion"], rejection["coreVersion"]) == (3004, stale, a2)
         assert rejection["action"] == "resync"
     assert await rejected(school, "Note", note("new", "", 7)) == [3004]
@@ -128,14 +128,14 @@ async def test_years_outside_the_window_are_closed(plain_core: Core) -> None:
     this_year = date.today().year
     for year, codes in ((this_year - 4, [9030]), (this_year - 3, []), (this_year + 1, []), (this_year + 2, [9030])):
         answer = await school.submit(f"Plan.{year}", [record(str(uuid4()), {})])
-        assert [r["code"] for r in answer["results"][0]["rejections"]] == codes
+        assert [r["code"] for r in answer.results[0]["rejections"]] == codes
 
 
 async def test_a_body_that_fails_its_schema_is_rejected_with_pointers(core: Core) -> None:
     school = await core.client("S.0982")
     body = {"stateProvinceId": "12", "courseCode": "", "creditsAttempted": "five", "courseEnrolmentMark": {}}
     answer = await school.submit("CourseEnrolment.2027", [record(str(uuid4()), body)])
-    (rejection,) = answer["results"][0]["rejections"]
+    (rejection,) = answer.results[0]["rejections"]
     assert rejection["code"] == 9040
     pointers = {fault["pointer"] for fault in rejection["errors"]}
     assert {"/stateProvinceId", "/courseCode", "/creditsAttempted", "/courseEnrolmentMark", ""} == pointers
@@ -187,7 +187,7 @@ class TestIdempotency:
         for name in ("a", "b"):
             await accepted(await plain_core.client("S.0982"), "Note", note(name))
             answer = await (await plain_core.client("S.0982")).submit("Note", [note(name + "2")], key)
-            assert answer["results"][0]["rejections"] == []
+            assert answer.results[0]["rejections"] == []
 
     async def test_concurrent_calls_with_one_key_are_one_call(self, plain_core: Core) -> None:
         school, key = await plain_core.client("S.0982"), uuid4()
@@ -200,7 +200,7 @@ class TestIdempotency:
             for _ in range(10):
                 tasks.start_soon(call)
         assert answers == [answers[0]] * 10
-        assert answers[0]["results"][0]["rejections"] == []
+        assert answers[0].results[0]["rejections"] == []
 
     async def test_concurrent_calls_on_two_nodes_are_one_call(
         self, database_of_test: str, settings: Settings, any_catalogue: str
@@ -218,7 +218,7 @@ class TestIdempotency:
                 for node in (one, two, one, two):
                     tasks.start_soon(call, node)
             assert answers == [answers[0]] * 4
-            assert answers[0]["results"][0]["rejections"] == []
+            assert answers[0].results[0]["rejections"] == []
 
 
 async def test_concurrent_writers_of_one_record_are_told_apart(plain_core: Core) -> None:
@@ -228,7 +228,7 @@ async def test_concurrent_writers_of_one_record_are_told_apart(plain_core: Core)
 
     async def write(text: str) -> None:
         answer = await school.submit("Note", [note("a", text, version)])
-        outcomes.append([r["code"] for r in answer["results"][0]["rejections"]])
+        outcomes.append([r["code"] for r in answer.results[0]["rejections"]])
 
     async with anyio.create_task_group() as tasks:
         for index in range(8):
@@ -248,7 +248,7 @@ async def test_the_same_new_id_in_two_years_at_once_is_stored_once(
 
             async def write(year: int, record_id: str = shared, found: list[list[int]] = outcomes) -> None:
                 answer = await school.submit(f"Plan.{year}", [record(record_id, {})])
-                found.append([r["code"] for r in answer["results"][0]["rejections"]])
+                found.append([r["code"] for r in answer.results[0]["rejections"]])
 
             async with anyio.create_task_group() as tasks:
                 for year in (2025, 2026, 2027):

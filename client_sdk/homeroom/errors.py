@@ -4,7 +4,8 @@ HomeroomError                 has `code`, `status` (HTTP), `title`, `detail`, `e
 ├── FixRequest    action fix      the request is wrong; sending it again will not help
 │                                 3001 3002 3003 3005 3006 3007 3008 · in rejections 9023 9030 9040
 ├── RetryLater    action retry    the same request may succeed in `retry_after_seconds`
-│                                 2001 2002 2004 · in rejections 9014
+│   │                             2001 2002 2004 · in rejections 9014
+│   └── ConnectionCut             somebody on the way ended the call before its answer had come
 ├── ResyncNeeded  action resync   what the client holds is not what the Core has
 │                                 2003 · in rejections 3004
 └── StopCalling   action stop     a person must act: key, client, role or organisation
@@ -130,6 +131,10 @@ class FixRequest(HomeroomError):
 
 class RetryLater(HomeroomError):
     """The same request may succeed later; wait `retry_after_seconds` where given."""
+
+
+class ConnectionCut(RetryLater):
+    """The connection was cut, or a proxy gave up (502, 504, 524), while the Core had the request or may have had it."""
 
 
 class ResyncNeeded(HomeroomError):

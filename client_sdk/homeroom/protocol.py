@@ -12,6 +12,8 @@ CORE_VERSION_MAX = 2**53 - 1
 TYPES_PER_CALL_MAX = 64
 WAIT_SECONDS_MAX = 300
 WAIT_SECONDS_DEFAULT = 50
+CATCH_UP_SECONDS = 5
+"""How long a node may take to reach a version that a client has seen (protocol 3, 5 and 7)."""
 RECORDS_PER_CALL_MAX = 5_000
 RANGES_PER_CALL_MAX = 1_000
 LISTED_PER_TYPE_MAX = 150_000

@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 
 from homeroom import Client, NotificationType, RetryLater, version_hash
+from homeroom.answers import Listed, TypeAvailability
 from homeroom.protocol import STATUS_SUFFIX
 
 _PER_GET = 1_000
@@ -109,7 +110,7 @@ class School:
             for name in self.types
         ]
         answer = await self._client.is_data_available(asked, wait_seconds)
-        for entry in answer["types"]:
+        for entry in answer.types:
             match entry["reason"]:
                 case "newer":
                     await self._bring(entry, {})
@@ -117,7 +118,7 @@ class School:
                     self.mismatches += 1
                     await self._repair(entry)
 
-    async def _repair(self, entry: Json) -> None:
+    async def _repair(self, entry: TypeAvailability) -> None:
         """Compare the full list with the file: get what differs, drop what is not listed."""
         name, window = entry["notificationType"], entry["maxCoreVersion"]
         listed = {record["id"]: record["coreVersion"] for record in entry["records"]}
@@ -126,15 +127,13 @@ class School:
             answer = await self._client.is_data_available(
                 [{"notificationType": name, "maxCoreVersion": window, "listAfter": last}], 0
             )
-            (entry,) = answer["types"]
+            (entry,) = answer.types
             listed |= {record["id"]: record["coreVersion"] for record in entry["records"]}
         held = self.file.versions(name)
-        differing = [{"id": i, "coreVersion": v} for i, v in listed.items() if held.get(i) != v]
-        await self._bring(
-            {"notificationType": name, "maxCoreVersion": window, "records": differing}, held.keys() - listed
-        )
+        differing: list[Listed] = [{"id": i, "coreVersion": v} for i, v in listed.items() if held.get(i) != v]
+        await self._bring({**entry, "maxCoreVersion": window, "records": differing}, held.keys() - listed)
 
-    async def _bring(self, entry: Json, dropped: Iterable[str]) -> None:
+    async def _bring(self, entry: TypeAvailability, dropped: Iterable[str]) -> None:
         """Get what is listed; the cursor moves only when all of it came."""
         name, cursor = entry["notificationType"], self.file.cursor(entry["notificationType"])
         source_type = _source_of(name)
@@ -143,8 +142,8 @@ class School:
             page = listed[start : start + _PER_GET]
             items = [{"id": r["id"], "expectedVersion": r["coreVersion"]} for r in page]
             answer = await self._client.get(name, items)
-            self._store(name, source_type, answer["records"], cursor)
-            if answer["stoppedAt"] is not None:
+            self._store(name, source_type, answer.records, cursor)
+            if answer.stopped_at is not None:
                 return
         self.file.store(name, [], dropped, entry["maxCoreVersion"])
 

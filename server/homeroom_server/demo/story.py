@@ -139,7 +139,7 @@ class Story:
             async def submit_some() -> None:
                 for notification_type, records in waiting:
                     answer = await ministry.submit(notification_type, records)
-                    wrong = [result for result in answer["results"] if result["rejections"]]
+                    wrong = [result for result in answer.results if result["rejections"]]
                     if wrong:
                         raise DemoError(f"{notification_type} {wrong[0]['id']}: {wrong[0]['rejections']}")
                     progress.advance(bar, len(records))
@@ -227,7 +227,7 @@ class Story:
         base, _, year = edit.notification_type.partition(".")
         status_type = f"{base}Status.{year}"
         answer = await ministry.get(status_type, [{"id": edit.record_id, "knownSourceVersion": 0}])
-        (status,) = answer["records"]
+        (status,) = answer.records
         self._out.print(
             f"{edit.what}: saved as version {version}, its status as {status['coreVersion']}"
             f" (calculated from {status['sourceVersion']}); {name} got both from {status_type} alone."
@@ -248,7 +248,7 @@ class Story:
                     digest = version_hash(versions.values())
                     cursor = follower.school.file.cursor(name)
                     asked = {"notificationType": name, "maxCoreVersion": cursor, "versionHash": digest}
-                    (entry,) = (await client.is_data_available([asked], 0))["types"]
+                    (entry,) = (await client.is_data_available([asked], 0)).types
                     if entry["reason"] != "none":
                         raise DemoError(f"the file of {follower.name} is not in step in {name}")
                     table.add_row(follower.name, name, f"{len(versions):,}", digest[:12] + "…", "[green]yes[/]")
@@ -263,10 +263,10 @@ class Story:
 async def _apply(ministry: Client, edit: Edit) -> int:
     """Make a change on top of the record's present version; the new version."""
     answer = await ministry.get(edit.notification_type, [{"id": edit.record_id}])
-    (record,) = answer["records"]
+    (record,) = answer.records
     body = record["body"] | edit.members
     submitted = {"id": edit.record_id, "expectedVersion": record["coreVersion"], "body": body}
-    (result,) = (await ministry.submit(edit.notification_type, [submitted]))["results"]
+    (result,) = (await ministry.submit(edit.notification_type, [submitted])).results
     if result["rejections"]:
         raise DemoError(f"{edit.what}: {result['rejections']}")
     return int(result["coreVersion"])

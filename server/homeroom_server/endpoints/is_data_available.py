@@ -8,7 +8,7 @@ import anyio
 from starlette.requests import Request
 from starlette.responses import Response
 
-from homeroom.errors import Code, HomeroomError, error
+from homeroom.errors import Code, Fault, HomeroomError, error
 from homeroom.protocol import TYPES_PER_CALL_MAX, WAIT_SECONDS_DEFAULT, WAIT_SECONDS_MAX
 from homeroom_server import audience
 from homeroom_server.auth import Caller
@@ -101,8 +101,11 @@ async def _caught_up(services: Services, entries: tuple[Entry, ...], watch: Watc
         watch.reset()
         finding = await services.availability.look(entries)
         if finding.beyond:
-            names = ", ".join(map(str, finding.beyond))
-            raise error(Code.OTHER_HISTORY, f"the Core never gave out versions this high: {names}")
+            pointers = [
+                f"/types/{i}/maxCoreVersion" for i, e in enumerate(entries) if e.notification_type in finding.beyond
+            ]
+            names, wrong = ", ".join(map(str, finding.beyond)), [Fault(p, "above every version") for p in pointers]
+            raise error(Code.OTHER_HISTORY, f"the Core never gave out versions this high: {names}", wrong)
         if not finding.behind:
             return finding
         if not watched_also:
