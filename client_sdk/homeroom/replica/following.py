@@ -1,0 +1,212 @@
+"""Being in step: Is Data Available for up to 64 types at once, Get for what it lists (protocol 3 and 5)."""
+
+import random
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import anyio
+
+from homeroom.answers import Availability, Listed, RecordAnswer, TypeAvailability
+from homeroom.client import Client
+from homeroom.errors import Code, ConnectionCut, FixRequest, HomeroomError, ResyncNeeded, RetryLater, error
+from homeroom.pacing import Backoff, Hold, LoopGuard
+from homeroom.replica.fetching import batch_of, with_known_sources
+from homeroom.replica.hashes import Hashes
+from homeroom.replica.ledger import Ledger
+from homeroom.replica.machine import Happening, Phase, What
+from homeroom.replica.repairing import Repair
+from homeroom.replica.storage import StorageError
+
+_PER_GET = 1_000
+_STOPS_MAX = 3
+_AT_ONCE_SECONDS = 1.0
+"""An answer that comes sooner was not held."""
+_REPAIRS_MAX = 4
+_NOT_HELD_LONG_SECONDS = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Page:
+    """Part of a delta: what is listed, those of it to be fetched, and the cursor it leads to."""
+
+    listed: Sequence[Listed]
+    wanted: Sequence[Listed]
+    cursor: int
+    last: bool
+
+
+class Follower:
+    """Keeps some types in step, one question at a time, for ever."""
+
+    def __init__(self, client: Client, ledger: Ledger, names: Sequence[str]) -> None:
+        self._client = client
+        self._ledger = ledger
+        self._names = names
+        self._hashes = Hashes(ledger)
+        self._repair = Repair(client, ledger)
+        self._hold = Hold()
+        self._backoff = Backoff()
+        self._guard = LoopGuard()
+        self._stops: Counter[tuple[str, str]] = Counter()
+
+    @property
+    def wait_seconds(self) -> int:
+        """How long the way to the Core lets a request be held, as far as is known."""
+        return self._hold.wait_seconds
+
+    async def follow(self) -> None:
+        """Never returns; raises StopCalling where a person must act."""
+        while True:
+            names = self._ledger.in_phase(self._names, Phase.FOLLOWING)
+            if not names:
+                await self._ledger.watch().wait()
+                continue
+            await anyio.sleep(await self.round(names, self._hold.wait_seconds))
+
+    async def until_in_step(self) -> None:
+        """Return when every type that can be followed was proved to be in step; raises RetryLater if that fails."""
+        while names := [
+            n for n in self._ledger.in_phase(self._names, Phase.FOLLOWING) if self._ledger.states[n].in_doubt
+        ]:
+            pause = await self.round(names, 0)
+            for state in map(self._ledger.states.__getitem__, names):
+                if state.trouble:
+                    raise error(Code.CORE_NOT_AVAILABLE, state.trouble)
+                if state.repairs >= _REPAIRS_MAX:
+                    raise error(Code.CORE_NOT_AVAILABLE, "the version hash still differs after several repairs")
+            await anyio.sleep(pause)
+
+    async def round(self, names: Sequence[str], wait_seconds: int) -> float:
+        """Ask once and act on the answer; how many seconds to pause before the next time."""
+        before = {name: self._ledger.states[name] for name in names}
+        begun = anyio.current_time()
+        try:
+            await self._ask(names, wait_seconds)
+        except (RetryLater, StorageError) as failure:
+            return await self._failed(names, failure, anyio.current_time() - begun)
+        except ResyncNeeded as failure:
+            for name in _named(failure, names):
+                await self._ledger.note(name, Happening(What.OTHER_HISTORY, trouble=failure.detail))
+        except FixRequest as failure:
+            for name in _named(failure, names):
+                await self._ledger.note(name, Happening(What.REFUSED, trouble=str(failure)))
+        self._backoff = Backoff()
+        moved = any(self._ledger.states[name].cursor != before[name].cursor for name in names)
+        proved = any(before[n].in_doubt and not self._ledger.states[n].in_doubt for n in names)
+        at_once = anyio.current_time() - begun < _AT_ONCE_SECONDS and wait_seconds > 0
+        self._guard = self._guard.answered(at_once=at_once, moved=moved or proved)
+        return self._guard.backoff.pause_seconds(random.random()) if self._guard.spinning else 0.0
+
+    async def _ask(self, names: Sequence[str], wait_seconds: int) -> None:
+        asked = [await self._question(name) for name in names]
+        answer = await self._held(asked, wait_seconds)
+        if answer is None:
+            return
+        for entry, question, name in zip(answer.types, asked, names, strict=True):
+            state = self._ledger.states[name]
+            if state.epoch not in ("", answer.epoch) and not state.other_epoch:
+                await self._ledger.note(name, Happening(What.NEW_EPOCH))
+            try:
+                await self._answered(name, entry, answer.epoch if "versionHash" in question else "")
+            except FixRequest as failure:
+                await self._ledger.note(name, Happening(What.REFUSED, trouble=str(failure)))
+
+    async def _held(self, asked: Sequence[dict[str, Any]], wait_seconds: int) -> Availability | None:
+        """The answer; None if meanwhile a type was loaded that has to be asked for as well."""
+        in_doubt = any(self._ledger.states[question["notificationType"]].in_doubt for question in asked)
+        begun = anyio.current_time()
+        answer: Availability | None = None
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._cancel_when_loaded, len(asked), tasks.cancel_scope)
+            answer = await self._client.is_data_available(asked, 0 if in_doubt else wait_seconds)
+            tasks.cancel_scope.cancel()
+        self._hold = self._hold.held(anyio.current_time() - begun)
+        return answer
+
+    async def _cancel_when_loaded(self, asked: int, question: anyio.CancelScope) -> None:
+        while len(self._ledger.in_phase(self._names, Phase.FOLLOWING)) <= asked:
+            await self._ledger.watch().wait()
+        question.cancel()
+
+    async def _question(self, name: str) -> dict[str, Any]:
+        state = self._ledger.states[name]
+        question: dict[str, Any] = {"notificationType": name, "maxCoreVersion": state.cursor}
+        digest = await self._hashes.digest(name, must=state.in_doubt)
+        return question if digest is None else question | {"versionHash": digest}
+
+    async def _answered(self, name: str, entry: TypeAvailability, epoch_proved: str) -> None:
+        match entry["reason"]:
+            case "none":
+                happening = Happening(What.NOTHING, cursor=entry["maxCoreVersion"], epoch=epoch_proved)
+                await self._ledger.note(name, happening)
+            case "newer":
+                if entry["records"]:
+                    await self._bring(name, entry)
+            case "mismatch":
+                await self._repair.of_mismatch(name, entry)
+
+    async def _bring(self, name: str, entry: TypeAvailability) -> None:
+        """Fetch and store a delta page by page; a page that Get stops at ends it, the rest is asked for anew."""
+        await self._ledger.note(name, Happening(What.NEWER))
+        for start in range(0, len(entry["records"]), _PER_GET):
+            listed = entry["records"][start : start + _PER_GET]
+            last = start + _PER_GET >= len(entry["records"])
+            held = await self._ledger.in_thread(self._ledger.storage.versions, name, [r["id"] for r in listed])
+            wanted = [record for record in listed if held.get(record["id"], -1) < record["coreVersion"]]
+            cursor = entry["maxCoreVersion"] if last else listed[-1]["coreVersion"]
+            if not await self._bring_page(name, _Page(listed, wanted, cursor, last)):
+                return
+
+    async def _bring_page(self, name: str, page: _Page) -> bool:
+        """Whether all of it was brought."""
+        records: Sequence[RecordAnswer] = ()
+        stopped: Listed | None = None
+        if page.wanted:
+            got = await self._client.get(name, await self._items(name, page.wanted))
+            records = got.records
+            stopped = None if got.stopped_at is None else page.wanted[got.stopped_at]
+        cursor = page.cursor if stopped is None else _listed_before(page.listed, stopped)
+        batch = batch_of(records, cursor)
+        applied = await self._ledger.in_thread(self._ledger.storage.apply, name, batch)
+        if stopped is not None:
+            self._stops[name, stopped["id"]] += 1
+            await self._ledger.note(name, Happening(What.STOPPED, cursor=cursor), applied)
+            return False
+        for record in page.wanted:
+            self._stops.pop((name, record["id"]), None)
+        await self._ledger.note(name, Happening(What.BROUGHT if page.last else What.PAGE, cursor=cursor), applied)
+        return True
+
+    async def _items(self, name: str, wanted: Sequence[Listed]) -> list[dict[str, Any]]:
+        """What Get is asked: a record that it stopped at three times is asked for as it is (protocol 5)."""
+        hot = {record["id"] for record in wanted if self._stops[name, record["id"]] >= _STOPS_MAX}
+        items: list[dict[str, Any]] = [
+            {"id": r["id"], "expectedVersion": 0 if r["id"] in hot else r["coreVersion"]} for r in wanted
+        ]
+        return await with_known_sources(self._ledger, name, items)
+
+    async def _failed(self, names: Sequence[str], failure: RetryLater | StorageError, seconds: float) -> float:
+        """Note what is in the way; how long to pause. A cut after a while says how long those on the way will hold."""
+        for name in names:
+            await self._ledger.note(name, Happening(What.UNREACHABLE, trouble=str(failure)))
+        if isinstance(failure, ConnectionCut) and seconds >= _NOT_HELD_LONG_SECONDS:
+            self._hold = self._hold.cut_after(seconds)
+            self._backoff = Backoff()
+            return random.random()
+        self._backoff = self._backoff.failed()
+        after = failure.retry_after_seconds if isinstance(failure, HomeroomError) else None
+        return self._backoff.pause_seconds(random.random(), after)
+
+
+def _named(failure: HomeroomError, names: Sequence[str]) -> Sequence[str]:
+    """The types that an error points at; all of them if it points at none."""
+    places = [fault.pointer.split("/")[2] for fault in failure.errors if fault.pointer.startswith("/types/")]
+    return [names[int(place)] for place in places if place.isdigit() and int(place) < len(names)] or names
+
+
+def _listed_before(listed: Sequence[Listed], stopped: Listed) -> int:
+    """Up to where a delta is stored if Get stopped at one of its records; 0 if that was the first."""
+    index = listed.index(stopped)
+    return listed[index - 1]["coreVersion"] if index else 0
