@@ -224,7 +224,9 @@ class MemoryWrites:
         earlier = [w.number for w in self._queued if (w.type, w.id) == (write.type, write.id)]
         follows = earlier[-1] if earlier else None
         number = next(self._numbers)
-        self._queued.append(replace(write, number=number, queued_at=now(), follows=follows, alone=False, call=None))
+        size = len(orjson.dumps(write.body))
+        kept = replace(write, number=number, queued_at=now(), follows=follows, alone=False, call=None, bytes=size)
+        self._queued.append(kept)
         return number
 
     def next_call(self, key: UUID) -> Call | None:

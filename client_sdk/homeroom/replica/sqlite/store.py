@@ -284,8 +284,9 @@ class SqliteStorage:
         last = _last_sequence(db)
         for record_id, version, deleted in found:
             last += 1
-            if keep and not deleted:
+            if keep:
                 db.execute(table.keep_past, (name, last, record_id))
+            if keep and not deleted:
                 db.execute(
                     "insert into replica_past values (?, ?, ?, ?, 0, null, ?)", (name, last, record_id, version, last)
                 )

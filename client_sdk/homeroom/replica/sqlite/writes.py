@@ -43,7 +43,7 @@ class SqliteWrites:
                 assert begun[0].call is not None, "selected so"
                 return Call(begun[0].call, begun[0].type, begun)
             rows = db.execute(f"{query} order by number limit ?", (CALL_RECORDS_MAX,))
-            chosen = next_writes([_write(row) for row in rows])
+            chosen = [replace(write, call=key) for write in next_writes([_write(row) for row in rows])]
             numbers = [(str(key), write.number) for write in chosen]
             db.executemany("update replica_write set call = ? where number = ?", numbers)
         return Call(key, chosen[0].type, chosen) if chosen else None
