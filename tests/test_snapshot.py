@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from homeroom import Client, HomeroomError, RetryLater
 from homeroom_server.endpoints import snapshot as endpoint
+from homeroom_server.store import bulk
 from tests.conftest import Core
 from tests.records import Json, accepted, available, note, record
 from tests.test_status import status_of
@@ -21,6 +22,19 @@ from tests.test_status import status_of
 
 async def lines_of(client: Client, type_name: str, **window: Any) -> list[Json]:
     return [line async for line in client.snapshot(type_name, **window)]
+
+
+def watch_pages(monkeypatch: pytest.MonkeyPatch) -> list[bulk.Page]:
+    """The pages read from now on, growing."""
+    pages: list[bulk.Page] = []
+    read_page = bulk.read_page
+
+    async def watched(*arguments: Any) -> bulk.Page:
+        pages.append(await read_page(*arguments))
+        return pages[-1]
+
+    monkeypatch.setattr(bulk, "read_page", watched)
+    return pages
 
 
 async def test_every_live_record_comes_once_in_order_between_until_and_bookmark(
@@ -75,12 +89,58 @@ async def test_resumed_in_the_same_window_a_deletion_meanwhile_stays_above_the_b
 
 async def test_bodies_are_bounded_by_bytes_not_only_by_rows(plain_core: Core, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(endpoint, "_PAGE_BYTES_MAX", 2_000)
+    pages = watch_pages(monkeypatch)
     school = await plain_core.client("S.0982")
     chance = random.Random(1)
     big = [record(f"n{i}", {"x": chance.randbytes(700).hex()}) for i in range(20)]
     await accepted(school, "Note", *big)
     _, *records, _ = await lines_of(school, "Note")
     assert [(r["id"], r["body"]) for r in records] == [(r["id"], r["body"]) for r in big]
+    assert [page.lines.count(b"\n") for page in pages] == [2] * 10 + [0]
+
+
+async def test_sources_count_as_bytes_of_a_page(plain_core: Core, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(endpoint, "_PAGE_BYTES_MAX", 2_000)
+    pages = watch_pages(monkeypatch)
+    school = await plain_core.client("S.0982")
+    chance = random.Random(1)
+    for name in "abcd":
+        (version,) = await accepted(school, "Note", record(name, {"text": chance.randbytes(700).hex()}))
+        await status_of(school, "NoteStatus", name, version)
+    assert len(await lines_of(school, "NoteStatus")) == 6
+    assert [page.lines.count(b"\n") for page in pages] == [2, 2, 0]
+
+
+async def test_one_page_is_read_ahead_and_a_hang_up_leaves_nothing(
+    plain_core: Core, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(endpoint, "_PAGE_ROWS_MAX", 1)
+    pages = watch_pages(monkeypatch)
+    await accepted(await plain_core.client("S.0982"), "Note", *(note(f"n{i}") for i in range(10)))
+    pool = plain_core.services.bulk_pool
+    hung_up = anyio.Event()
+    sent: list[bytes] = []
+
+    async def receive() -> Message:
+        await hung_up.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(message: Message) -> None:
+        sent.append(message.get("body", b""))
+        assert len(pages) < len(sent)  # two messages go before the first page: one page more than is sent
+        if len(sent) == 6:
+            for _ in range(3):  # the only connection is free, after those who asked for it before
+                async with pool.acquire():
+                    pass
+            assert len(pages) == 5
+            hung_up.set()
+            await anyio.sleep_forever()
+
+    headers = [(b"authorization", f"Bearer {await plain_core.key('S.0982')}".encode())]
+    scope = {"type": "http", "method": "GET", "path": "/v1/snapshot/Note", "query_string": b"", "headers": headers}
+    with anyio.fail_after(10):
+        await plain_core.app(scope, receive, send)
+    assert (plain_core.services.bulk_readers.admitted, pool.get_idle_size()) == (0, pool.get_size())
 
 
 @pytest.mark.parametrize("encoding", ["zstd", "gzip", "identity"])

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import anyio.to_thread
 import orjson
 import zstandard
+from anyio.abc import ObjectSendStream
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -58,7 +59,7 @@ async def snapshot(request: Request) -> Response:
 
 
 class _Stream(Response):
-    """Pages read one after the other, each by a statement of its own; the next when the last is on its way."""
+    """Pages read one after the other, each by a statement of its own; the next while the last is on its way."""
 
     def __init__(self, services: Services, window: _Window, accepted: str) -> None:
         encoding, self._compress, self._finish = _compressor(accepted)
@@ -75,10 +76,19 @@ class _Stream(Response):
 
     async def _send_all(self, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
-        async for lines in self._pages():
-            body = await anyio.to_thread.run_sync(self._compress, lines)
-            await send({"type": "http.response.body", "body": body, "more_body": True})
+        into, pages = anyio.create_memory_object_stream[bytes](0)  # holds none: who reads ahead holds one page
+        async with pages, anyio.create_task_group() as tasks:
+            tasks.start_soon(self._read_ahead, into)
+            async for lines in pages:
+                body = await anyio.to_thread.run_sync(self._compress, lines)
+                await send({"type": "http.response.body", "body": body, "more_body": True})
         await send({"type": "http.response.body", "body": self._finish()})
+
+    async def _read_ahead(self, into: ObjectSendStream[bytes]) -> None:
+        """Each page is handed over when the last is on its way: a slow client keeps no connection from others."""
+        async with into:
+            async for lines in self._pages():
+                await into.send(lines)
 
     async def _pages(self) -> AsyncIterator[bytes]:
         """The lines. If the window stops being whole meanwhile, the last line is missing: the stream was cut."""
@@ -99,7 +109,7 @@ class _Stream(Response):
                 )
             if page.epoch != window.epoch or page.horizon > window.until:
                 return
-            yield page.lines.encode()
+            yield page.lines
             after = page.last_version
         yield orjson.dumps({"bookmark": window.until}) + b"\n"
 

@@ -25,7 +25,7 @@ class Page:
     epoch: str
     horizon: int
     last_version: int | None
-    lines: str
+    lines: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,42 +73,46 @@ async def read_page(
 ) -> Page:
     """The next live records of a window, ascending by version, as lines that were never taken apart.
 
-    Ends after `rows_max` records, or with the one that reaches `bytes_max` of stored body.
+    Ends after `rows_max` records, or with the one that reaches `bytes_max` of stored body, sources included.
+    A version names one record of a type, so that both kinds of stream are read alike: which versions, from an index
+    that holds the answer, then their records by one walk along `record_stream` (decision 7).
     """
     row = await connection.fetchrow(
         """
-        with listed as (
-            (select id, version from viewer
-             where $2::int is not null and notification_type = $1 and organization = $2 and state = 'live'
-               and version > $4 and version <= $5 order by version limit $6)
-            union all
-            (select id, version from record
-             where $2::int is null and notification_type = $1 and not deleted
-               and version > $4 and version <= $5 order by version limit $6)
-        ), measured as (
-            select l.version, r.*,
-                   sum(pg_column_size(r.body)) over (order by l.version) - pg_column_size(r.body) as bytes_before
-            from listed l cross join lateral (
-                select r.id, r.changed_at, r.source_version, r.body
-                from record r join notification_type t on t.number = $1
-                where r.record_type = t.record_type and r.id = l.id and r.version = l.version limit 1
-            ) r
+        with measured as (
+            select r.id, r.version, r.changed_at, r.source_version, r.body,
+                   s.id as s_id, s.version as s_version, s.deleted as s_deleted, s.body as s_body,
+                   sum(b.bytes) over (order by r.version rows unbounded preceding) - b.bytes as bytes_before
+            from record r
+            left join lateral (
+                select id, version, deleted, body from record
+                where record_type = (select number from record_type where name = $3) and id = r.id limit 1
+            ) s on true
+            cross join lateral (select pg_column_size(r.body) + coalesce(pg_column_size(s.body), 0) as bytes) b
+            where r.notification_type = $1 and r.version = any(array(
+                (select version from viewer
+                 where $2::int is not null and notification_type = $1 and organization = $2 and state = 'live'
+                   and version > $4 and version <= $5 order by version limit $6)
+                union all
+                (select version from record
+                 where $2::int is null and notification_type = $1 and not deleted
+                   and version > $4 and version <= $5 order by version limit $6)
+            ))
         ), lines as (
-            select m.version, concat(
-                '{"id":"', m.id, '","coreVersion":', m.version,
-                ',"changedAt":"', to_char(m.changed_at at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'), '"',
-                ',"sourceVersion":' || m.source_version, ',"body":', m.body,
-                ',"source":{"id":"' || s.id || '","coreVersion":' || s.version || ',"deleted":'
-                    || s.deleted::text || ',"body":' || s.body || '}', '}') as line
-            from measured m
-            left join record_type k on k.name = $3
-            left join lateral (select * from record where record_type = k.number and id = m.id limit 1) s on true
-            where m.bytes_before < $7
+            select version, concat(
+                '{"id":"', id, '","coreVersion":', version,
+                ',"changedAt":"', to_char(changed_at at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'), '"',
+                ',"sourceVersion":' || source_version, ',"body":', body,
+                ',"source":{"id":"' || s_id || '","coreVersion":' || s_version || ',"deleted":' || s_deleted::text
+                    || ',"body":' || s_body || '}', '}') as line
+            from measured where bytes_before < $7
         )
         select c.epoch::text, t.horizon, l.last_version, coalesce(l.lines, '') as lines
         from core c join notification_type t on t.number = $1
         cross join (
-            select max(version) as last_version, string_agg(line, E'\\n' order by version) || E'\\n' as lines from lines
+            select max(version) as last_version,
+                   convert_to(string_agg(line, E'\\n' order by version) || E'\\n', 'UTF8') as lines
+            from lines
         ) l
         """,
         type_number,
