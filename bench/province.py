@@ -9,6 +9,7 @@ Indexes are dropped while the rows go in and built again at the end, from their 
 import argparse
 import asyncio
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import asyncpg
@@ -52,7 +53,9 @@ def organizations(schools: int = SCHOOLS, authorities: int = AUTHORITIES) -> str
     return "\n".join(rows)
 
 
-async def build(database_url: str, records: int, progress: Progress, schools: int = SCHOOLS) -> None:
+async def build(
+    database_url: str, records: int, progress: Progress, schools: int = SCHOOLS, shares: Sequence[Share] = SHARES
+) -> None:
     """Fill an empty database with that many records of so many schools, then analyse it."""
     await apply_schema(database_url)
     connection = await asyncpg.connect(database_url)
@@ -62,7 +65,7 @@ async def build(database_url: str, records: int, progress: Progress, schools: in
         definitions = await _drop_indexes(connection)
         await connection.execute("analyze organization")
         bar = progress.add_task("records", total=records)
-        for share in SHARES:
+        for share in shares:
             count = records * share.per_cent // 100
             await _fill(connection, share, count)
             progress.advance(bar, count)

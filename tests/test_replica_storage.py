@@ -290,7 +290,7 @@ def _story(storage: Storage, steps: list[tuple[str, object]]) -> object:
             batch = [came(i, version + n, f"{version + n}", deleted=d) for n, (i, d) in enumerate(sorted(what.items()))]
             storage.apply("Plan.2027", Batch(batch, cursor=version + len(batch)))
         elif kind == "repair" and isinstance(what, dict):
-            batch = [came(i, v, f"repaired {v}") for i, v in sorted(what.items())]
+            batch = [came(i, v * 10 + 7, f"repaired {v}") for i, v in sorted(what.items())]
             storage.apply("Plan.2027", Batch(batch, repair=True))
         elif kind == "drop" and isinstance(what, set):
             storage.apply("Plan.2027", Batch(dropped=sorted(what)))

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 from zlib import crc32
 
@@ -9,6 +10,8 @@ import orjson
 
 from homeroom.errors import Code, ConnectionCut
 from homeroom.replica.storage import Arrival
+
+_new = tuple.__new__
 
 
 def checksum(record_id: str, version: int, deleted: bool, body: bytes) -> int:
@@ -22,7 +25,8 @@ def arrival(record: Mapping[str, Any]) -> Arrival:
     deleted = record.get("deleted", False)
     check = checksum(record_id, version, deleted, body)
     changed_at, source_version = record.get("changedAt"), record.get("sourceVersion")
-    return Arrival(record_id, version, changed_at, deleted, source_version, body.decode(), check)
+    # What Arrival(...) does, at a third of its cost: there may be millions.
+    return _new(Arrival, (record_id, version, changed_at, deleted, source_version, body.decode(), check))
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +38,10 @@ class Block:
     until: int | None = None
     epoch: str = ""
     bookmark: int | None = None
+
+    def last_version(self, after: int) -> int:
+        """That of its last record; `after` if it has none."""
+        return self.records[-1].version if self.records else after
 
 
 def parse_block(lines: bytes, after: int) -> Block:
@@ -56,3 +64,14 @@ def parse_block(lines: bytes, after: int) -> Block:
             raise ConnectionCut(Code.CORE_NOT_AVAILABLE, "the snapshot goes back: something on the way repeats itself")
         last = record.version
     return Block(records, sources, until, epoch, bookmark)
+
+
+def joined(blocks: Sequence[Block]) -> Block:
+    """Blocks that follow each other, as one."""
+    return Block(
+        list(chain.from_iterable(block.records for block in blocks)),
+        list(chain.from_iterable(block.sources for block in blocks)),
+        blocks[0].until,
+        blocks[0].epoch,
+        blocks[-1].bookmark,
+    )

@@ -1,6 +1,5 @@
 """A first load: a snapshot taken in as it comes, block by block, resumed where it was cut (protocol 7)."""
 
-from collections.abc import AsyncIterator
 from contextlib import aclosing
 
 import anyio
@@ -8,7 +7,7 @@ from anyio.streams.memory import MemoryObjectSendStream
 
 from homeroom.client import Client
 from homeroom.errors import Code, ConnectionCut, HomeroomError
-from homeroom.replica.arrivals import parse_block
+from homeroom.replica.arrivals import Block, joined, parse_block
 from homeroom.replica.ledger import Ledger
 from homeroom.replica.machine import Happening, Phase, TypeState, What, advance
 from homeroom.replica.storage import Batch, Storage, StorageError
@@ -21,14 +20,16 @@ async def load(client: Client, ledger: Ledger, name: str) -> None:
     """One attempt at what is missing of a first load. Returns when it is complete, or has to begin anew; raises what
     cut it (HomeroomError, StorageError): what came before is stored."""
     failures: list[Exception] = []
-    send, receive = anyio.create_memory_object_stream[bytes](0)
+    send, receive = anyio.create_memory_object_stream[Block](0)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(_read, client, name, ledger.states[name], send, failures)
         async with receive:
             try:
-                async for lines in receive:
-                    await _take(ledger, name, lines)
-                    if ledger.states[name].phase is not Phase.LOADING:
+                async for block in receive:
+                    what, state = await ledger.in_thread(_store, ledger.storage, name, block, ledger.states[name])
+                    ledger.states[name] = state
+                    ledger.noted(name, what, len(block.records))
+                    if state.phase is not Phase.LOADING:
                         break
             except (HomeroomError, StorageError) as failure:
                 failures.insert(0, failure)
@@ -40,48 +41,32 @@ async def load(client: Client, ledger: Ledger, name: str) -> None:
 
 
 async def _read(
-    client: Client, name: str, state: TypeState, send: MemoryObjectSendStream[bytes], failures: list[Exception]
+    client: Client, name: str, state: TypeState, send: MemoryObjectSendStream[Block], failures: list[Exception]
 ) -> None:
-    async with send, aclosing(client.snapshot_lines(name, state.cursor, state.until or None)) as blocks:
+    """Parse each chunk as it comes, under a millisecond's work, so that the thread that stores has Python's lock."""
+    blocks: list[Block] = []
+    after, size = state.cursor, 0
+    async with send, aclosing(client.snapshot_lines(name, state.cursor, state.until or None)) as chunks:
         try:
-            async for lines in _gathered(blocks):
-                await send.send(lines)
+            async for lines in chunks:
+                blocks.append(parse_block(lines, after))
+                after, size = blocks[-1].last_version(after), size + len(lines)
+                if size >= _BLOCK_BYTES:
+                    await send.send(joined(blocks))
+                    blocks, size = [], 0
         except HomeroomError as failure:
             failures.append(failure)
+        if blocks:
+            await send.send(joined(blocks))
 
 
-async def _gathered(blocks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """The same lines in larger blocks; what came before a cut comes before its error."""
-    parts: list[bytes] = []
-    cut: HomeroomError | None = None
-    try:
-        async for lines in blocks:
-            parts.append(lines)
-            if sum(map(len, parts)) >= _BLOCK_BYTES:
-                yield b"".join(parts)
-                parts = []
-    except HomeroomError as failure:
-        cut = failure
-    if parts:
-        yield b"".join(parts)
-    if cut is not None:
-        raise cut
-
-
-async def _take(ledger: Ledger, name: str, lines: bytes) -> None:
-    what, state, applied = await ledger.in_thread(_store, ledger.storage, name, lines, ledger.states[name])
-    ledger.states[name] = state
-    ledger.noted(name, what, applied)
-
-
-def _store(storage: Storage, name: str, lines: bytes, state: TypeState) -> tuple[What, TypeState, int]:
-    """Store a block and where it ends; what it was, the state after it, how many records it held."""
-    block = parse_block(lines, state.cursor)
+def _store(storage: Storage, name: str, block: Block, state: TypeState) -> tuple[What, TypeState]:
+    """Store a block and where it ends; what it was and the state after it."""
     what = What.BLOCK
     if block.until is not None:
         if state.phase is Phase.LOADING and state.epoch != block.epoch:
             storage.forget_load(name)
-            return What.NEW_EPOCH, advance(state, Happening(What.NEW_EPOCH)), 0
+            return What.NEW_EPOCH, advance(state, Happening(What.NEW_EPOCH))
         _belongs(state.until in (0, block.until))
         state, what = advance(state, Happening(What.WINDOW, until=block.until, epoch=block.epoch)), What.WINDOW
     if block.records:
@@ -91,7 +76,7 @@ def _store(storage: Storage, name: str, lines: bytes, state: TypeState) -> tuple
         _belongs(block.bookmark == state.until and state.cursor <= state.until)
         state, what = advance(state, Happening(What.BOOKMARK)), What.BOOKMARK
         storage.finish_load(name, state)
-    return what, state, len(block.records)
+    return what, state
 
 
 def _belongs(agrees: bool) -> None:

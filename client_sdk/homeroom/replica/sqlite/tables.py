@@ -6,6 +6,7 @@ and from the members of a schema, which are quoted.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib import resources
 from typing import Self
 
@@ -23,7 +24,6 @@ class Table:
     create: str
     index: Sequence[str]
     drop: str
-    add: str
     add_at: str
     overwrite: str
     remove: str
@@ -52,7 +52,6 @@ class Table:
                 f'create index if not exists "{table}_live" on "{table}" (version) where not deleted',
             ),
             drop=f'drop table if exists "{table}"',
-            add=f'insert into "{table}" ({columns}) values (?, ?, ?, ?, ?, ?, ?)',
             add_at=f'insert into "{table}" (sequence, {columns}) values (?, ?, ?, ?, ?, ?, ?, ?)',
             overwrite=(
                 f'update "{table}" set changed_at = ?, deleted = ?, source_version = ?, body = ?, checksum = ?'
@@ -91,6 +90,14 @@ class Table:
                 where not s.deleted and (r.id is null or r.version < s.source_version)
             """,
         )
+
+
+@cache
+def added(name: str, rows: int) -> str:
+    """The statement that adds so many rows, numbered on from the last."""
+    table = f"records_{_plain(name)}"
+    columns = "id, version, changed_at, deleted, source_version, body, checksum"
+    return f'insert into "{table}" ({columns}) values ' + ", ".join(["(?, ?, ?, ?, ?, ?, ?)"] * rows)
 
 
 def view_statements(name: str, members: Sequence[str]) -> tuple[str, str]:
