@@ -72,7 +72,7 @@ class Follower:
         ]:
             pause = await self.round(names, 0)
             for state in map(self._ledger.states.__getitem__, names):
-                if state.trouble:
+                if state.trouble and state.phase is not Phase.HALTED:
                     raise error(Code.CORE_NOT_AVAILABLE, state.trouble)
                 if state.repairs >= _REPAIRS_MAX:
                     raise error(Code.CORE_NOT_AVAILABLE, "the version hash still differs after several repairs")
@@ -118,10 +118,16 @@ class Follower:
         in_doubt = any(self._ledger.states[question["notificationType"]].in_doubt for question in asked)
         begun = anyio.current_time()
         answer: Availability | None = None
+        failed: HomeroomError | None = None
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._cancel_when_loaded, len(asked), tasks.cancel_scope)
-            answer = await self._client.is_data_available(asked, 0 if in_doubt else wait_seconds)
+            try:
+                answer = await self._client.is_data_available(asked, 0 if in_doubt else wait_seconds)
+            except HomeroomError as failure:
+                failed = failure
             tasks.cancel_scope.cancel()
+        if failed is not None:
+            raise failed
         self._hold = self._hold.held(anyio.current_time() - begun)
         return answer
 

@@ -21,13 +21,14 @@ _TRY_HALTED_AGAIN_SECONDS = 300.0
 
 
 class Loop:
-    """Keeps the types `wanted` in step, for ever."""
+    """Keeps the types `wanted` in step, for ever. `trouble`: why the catalogue could not be read; empty if it was."""
 
     def __init__(self, client: Client, ledger: Ledger, sender: Sender, wanted: Sequence[str]) -> None:
         self._client = client
         self._ledger = ledger
         self._sender = sender
         self._wanted = wanted
+        self.trouble = ""
 
     async def run(self) -> None:
         """Never returns; raises StopCalling where a person must act."""
@@ -72,8 +73,10 @@ class Loop:
             try:
                 await self._ledger.belong_to((await self._client.hello()).organization)
                 kinds = kinds_of(self._wanted, (await self._client.notification_types()).notification_types)
+                self.trouble = ""
                 break
             except RetryLater as failure:
+                self.trouble = str(failure)
                 summaries = await self._ledger.in_thread(self._ledger.storage.summaries)
                 known = known_kinds(self._wanted, [summary.kind for summary in summaries])
                 if known is not None:

@@ -179,6 +179,12 @@ class Replica:
         self._sender.wake()
         return number
 
+    @property
+    def trouble(self) -> str:
+        """What is in the way of learning the catalogue, following or sending, in words; empty if nothing is."""
+        troubles = [self._loop.trouble, *(state.trouble for state in self._states()), self._sender.trouble]
+        return "; ".join(dict.fromkeys(filter(None, troubles)))
+
     async def waiting(self) -> int:
         """How many writes have not been answered yet."""
         return await self._in_thread(self._storage.writes.waiting)
