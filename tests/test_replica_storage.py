@@ -199,13 +199,13 @@ def numbers(storage: Storage, key: UUID) -> list[int]:
 
 def test_writes_go_out_in_order_and_again_under_the_same_key(storage: Storage) -> None:
     for record_id in "abc":
-        storage.writes.queue(Write(0, "Note", record_id, 1, False, None, {}, ""))
-    storage.writes.queue(Write(0, "Plan.2027", "p", 1, False, None, {}, ""))
+        storage.writes.queue(Write(0, "Note", record_id, 1, False, None, {}, ""), as_held=False)
+    storage.writes.queue(Write(0, "Plan.2027", "p", 1, False, None, {}, ""), as_held=False)
     first, second = uuid4(), uuid4()
     call = storage.writes.next_call(first)
     assert call is not None
     assert [write.id for write in call.writes] == ["a", "b", "c"]
-    storage.writes.queue(Write(0, "Note", "d", 1, False, None, {}, ""))
+    storage.writes.queue(Write(0, "Note", "d", 1, False, None, {}, ""), as_held=False)
     assert storage.writes.next_call(second) == call, "what was begun is never mixed with what came later"
     storage.writes.settle(call, [answer("a", 7), answer("b", 0, 9040), answer("c", 0, 9014)])
     assert [entry.write.id for entry in storage.writes.rejected()] == ["b"]
@@ -216,8 +216,8 @@ def test_writes_go_out_in_order_and_again_under_the_same_key(storage: Storage) -
 
 
 def test_a_write_waits_for_the_one_it_builds_upon(storage: Storage) -> None:
-    one = storage.writes.queue(WRITE)
-    two = storage.writes.queue(WRITE)
+    one = storage.writes.queue(WRITE, as_held=False)
+    two = storage.writes.queue(WRITE, as_held=False)
     call = storage.writes.next_call(uuid4())
     assert call is not None
     assert [write.number for write in call.writes] == [one]
@@ -227,8 +227,24 @@ def test_a_write_waits_for_the_one_it_builds_upon(storage: Storage) -> None:
     assert [(write.number, write.expected_version) for write in call.writes] == [(two, 9)]
 
 
+def test_a_write_expects_what_is_held_or_what_was_written_here_last(storage: Storage) -> None:
+    loaded(storage, came("a", 5))
+    write = Write(0, "Plan.2027", "a", 0, False, None, {}, "")
+    for made in (11, 12):
+        storage.writes.queue(write, as_held=True)
+        call = storage.writes.next_call(uuid4())
+        assert call is not None
+        assert call.writes[0].expected_version == (5 if made == 11 else 11)
+        storage.writes.settle(call, [answer("a", made)])
+    storage.apply("Plan.2027", Batch([came("a", 20)], cursor=20))
+    storage.writes.queue(write, as_held=True)
+    call = storage.writes.next_call(uuid4())
+    assert call is not None
+    assert call.writes[0].expected_version == 20
+
+
 def test_a_rejection_takes_what_builds_upon_it_along_and_nothing_is_lost(storage: Storage) -> None:
-    one, two, three = (storage.writes.queue(WRITE) for _ in range(3))
+    one, two, three = (storage.writes.queue(WRITE, as_held=False) for _ in range(3))
     call = storage.writes.next_call(uuid4())
     assert call is not None
     storage.writes.settle(call, [answer("a", 0, 3004)])
@@ -251,7 +267,7 @@ def test_a_rejection_takes_what_builds_upon_it_along_and_nothing_is_lost(storage
 
 def test_writes_of_a_call_that_cannot_be_read_go_alone(storage: Storage) -> None:
     for record_id in "ab":
-        storage.writes.queue(Write(0, "Note", record_id, 1, False, None, {}, ""))
+        storage.writes.queue(Write(0, "Note", record_id, 1, False, None, {}, ""), as_held=False)
     call = storage.writes.next_call(uuid4())
     assert call is not None
     storage.writes.send_alone(call)

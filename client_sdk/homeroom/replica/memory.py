@@ -1,6 +1,6 @@
 """A replica in memory: the same promises as a file's, for as long as the process lives."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import Any
@@ -25,6 +25,7 @@ from homeroom.replica.storage import (
     takes,
 )
 from homeroom.replica.writes import (
+    ACCEPTED_KEPT,
     QUEUED_WRITES_MAX,
     Call,
     RejectedWrite,
@@ -55,7 +56,7 @@ class MemoryStorage:
     """The storage of a process."""
 
     def __init__(self) -> None:
-        self.writes = MemoryWrites()
+        self.writes = MemoryWrites(self._held_version)
         self._settings: dict[str, str] = {}
         self._types: dict[str, _Kept] = {}
         self._sequence = 0
@@ -180,6 +181,10 @@ class MemoryStorage:
     def differences(self, limit: int) -> Sequence[Difference]:
         return self._differences[::-1][:limit]
 
+    def _held_version(self, name: str, record_id: str) -> int:
+        row = self._types[name].rows.get(record_id) if name in self._types else None
+        return 0 if row is None else row.version
+
     def _announce(self, changes: Sequence[Change]) -> None:
         for pending in self._pending.values():
             pending += changes
@@ -211,14 +216,19 @@ class MemoryStorage:
 
 
 class MemoryWrites:
-    """The queue of a process."""
+    """The queue of a process. `held` tells which version of a record (type, id) is held; 0 for none."""
 
-    def __init__(self) -> None:
+    def __init__(self, held: Callable[[str, str], int]) -> None:
+        self._held = held
         self._numbers = count(1)
         self._queued: list[Write] = []
         self._rejected: dict[int, RejectedWrite] = {}
+        self._accepted: dict[tuple[str, str], int] = {}
 
-    def queue(self, write: Write) -> int:
+    def queue(self, write: Write, *, as_held: bool) -> int:
+        if as_held:
+            made_here = self._accepted.get((write.type, write.id), 0)
+            write = replace(write, expected_version=max(self._held(write.type, write.id), made_here))
         if len(self._queued) >= QUEUED_WRITES_MAX:
             raise StorageError(f"{QUEUED_WRITES_MAX:,} writes wait already; is the Core reachable?")
         earlier = [w.number for w in self._queued if (w.type, w.id) == (write.type, write.id)]
@@ -246,6 +256,9 @@ class MemoryWrites:
                 self._reject(number, result["rejections"])
             else:
                 self._queued = [write for write in self._queued if write.number != number]
+                self._accepted.pop((call.type, result["id"]), None)
+                self._accepted[call.type, result["id"]] = result["coreVersion"]
+                self._accepted = dict(list(self._accepted.items())[-ACCEPTED_KEPT:])
                 for later in [write.number for write in self._queued if write.follows == number]:
                     self._change(later, expected_version=result["coreVersion"], follows=None)
 
@@ -264,7 +277,8 @@ class MemoryWrites:
 
     def requeue(self, number: int, expected_version: int, body: Json | None) -> int:
         write = self._rejected.pop(number).write
-        return self.queue(replace(write, expected_version=expected_version, body=body or write.body))
+        again = replace(write, expected_version=expected_version, body=body or write.body)
+        return self.queue(again, as_held=False)
 
     def _change(self, number: int, **members: Any) -> None:
         self._queued = [replace(w, **members) if w.number == number else w for w in self._queued]

@@ -165,17 +165,14 @@ class Replica:
     ) -> int:
         """Queue a write, on disk when this returns; its number. It is sent, once and in order, as soon as may be.
 
-        `expected_version` is the version that the writer saw; by default the one that is held. A delete may leave the
-        body out. Raises ValueError for what is no notification type.
+        `expected_version` is the version that the writer saw; by default the one that is held, or what the last write
+        from here made of it. A delete may leave the body out. Raises ValueError for what is no notification type.
         """
         name = str(NotificationType.parse(notification_type))
         kept = {summary.kind.name.lower(): summary.kind.name for summary in await self.status()}
         name = kept.get(name.lower(), name)
-        if expected_version is None:
-            held = await self._in_thread(self._storage.versions, name, [record_id]) if name.lower() in kept else {}
-            expected_version = held.get(record_id, 0)
-        write = Write(0, name, record_id, expected_version, deleted, organization, body, "")
-        number = await self._in_thread(self._storage.writes.queue, write)
+        write = Write(0, name, record_id, expected_version or 0, deleted, organization, body, "")
+        number = await self._in_thread(self._storage.writes.queue, write, as_held=expected_version is None)
         self._sender.wake()
         return number
 

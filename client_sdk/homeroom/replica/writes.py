@@ -13,6 +13,8 @@ CALL_RECORDS_MAX = 500
 CALL_BYTES_MAX = 4 * 1024 * 1024
 QUEUED_WRITES_MAX = 1_000_000
 """Bounds the file; a queue this long has stood for weeks."""
+ACCEPTED_KEPT = 10_000
+"""How many accepted versions are remembered: those that have not come back yet, normally a handful."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +69,11 @@ class RejectedWrite:
 class WriteStore(Protocol):
     """Where writes wait. Each method is one transaction, on disk before it returns."""
 
-    def queue(self, write: Write) -> int:
-        """Keep a write behind all others; its number. What is given as number, follows and call does not count."""
+    def queue(self, write: Write, *, as_held: bool) -> int:
+        """Keep a write behind all others; its number. What is given as number, follows and call does not count.
+
+        `as_held`: what it expects is what is held at this moment, or what the last write from here made of it.
+        """
 
     def next_call(self, key: UUID) -> Call | None:
         """The call that was begun and not settled; else a new one under `key`; None if nothing waits."""

@@ -78,6 +78,14 @@ create table replica_write (
     rejections text
 );
 
+-- What writes from here have made of records: the next write builds upon it, though it may not have come back yet.
+create table replica_accepted (
+    type text not null,
+    id text not null,
+    version integer not null,
+    primary key (type, id)
+) without rowid;
+
 -- What repairs found.
 create table replica_difference (
     number integer primary key autoincrement,

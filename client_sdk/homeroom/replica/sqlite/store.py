@@ -47,7 +47,7 @@ class SqliteStorage:
 
     def __init__(self, path: Path) -> None:
         self._file = File(path)
-        self.writes = SqliteWrites(self._file)
+        self.writes = SqliteWrites(self._file, self._held_version)
         self._changes = SqliteChanges(self._file)
         with self._file.transaction() as db:
             if not db.execute("select 1 from sqlite_master where name = 'replica_setting'").fetchone():
@@ -243,6 +243,10 @@ class SqliteStorage:
         with self._file.reading() as db:
             query = "select type, id, held_version, core_version, cause, found_at from replica_difference"
             return [Difference(*row) for row in db.execute(f"{query} order by number desc limit ?", (limit,))]
+
+    def _held_version(self, name: str, record_id: str) -> int:
+        kept = self._file.db.execute("select 1 from replica_type where name = ?", (name,)).fetchone()
+        return self.versions(name, [record_id]).get(record_id, 0) if kept else 0
 
     def _add_unseen(self, db: sqlite3.Connection, name: str, arrivals: Sequence[Arrival]) -> None:
         """Rows of a first load: no index yet, numbered on from the sequence."""

@@ -1,7 +1,7 @@
 """Writes on their way to the Core, in the replica's file."""
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from uuid import UUID
 
@@ -11,6 +11,7 @@ from homeroom.answers import Json, Result
 from homeroom.replica.sqlite.file import File
 from homeroom.replica.storage import StorageError, now
 from homeroom.replica.writes import (
+    ACCEPTED_KEPT,
     CALL_RECORDS_MAX,
     QUEUED_WRITES_MAX,
     Call,
@@ -26,13 +27,17 @@ _COLUMNS = "number, type, id, expected_version, deleted, organization, body, que
 
 
 class SqliteWrites:
-    """The queue of a file."""
+    """The queue of a file. `held` tells which version of a record (type, id) is held; 0 for none."""
 
-    def __init__(self, file: File) -> None:
+    def __init__(self, file: File, held: Callable[[str, str], int]) -> None:
         self._file = file
+        self._held = held
 
-    def queue(self, write: Write) -> int:
+    def queue(self, write: Write, *, as_held: bool) -> int:
         with self._file.transaction(durable=True) as db:
+            if as_held:
+                version = max(self._held(write.type, write.id), _accepted_version(db, write))
+                write = replace(write, expected_version=version)
             return _append(db, write)
 
     def next_call(self, key: UUID) -> Call | None:
@@ -50,6 +55,7 @@ class SqliteWrites:
 
     def settle(self, call: Call, results: Sequence[Result]) -> None:
         with self._file.transaction(durable=True) as db:
+            _forget_accepted(db)
             for number, result in by_number(call, results).items():
                 if goes_again(result):
                     db.execute("update replica_write set call = null where number = ?", (number,))
@@ -57,6 +63,8 @@ class SqliteWrites:
                     _reject(db, number, result["rejections"])
                 else:
                     db.execute("delete from replica_write where number = ?", (number,))
+                    accepted = (call.type, result["id"], result["coreVersion"])
+                    db.execute("insert or replace into replica_accepted values (?, ?, ?)", accepted)
                     db.execute(
                         "update replica_write set expected_version = ?, follows = null where follows = ?",
                         (result["coreVersion"], number),
@@ -119,6 +127,22 @@ def _reject(db: sqlite3.Connection, number: int, rejections: Sequence[object]) -
     db.execute("update replica_write set rejections = ?, call = null where number = ?", (rejected, number))
     for (later,) in db.execute("select number from replica_write where follows = ?", (number,)).fetchall():
         _reject(db, later, [rejected_before(number)])
+
+
+def _accepted_version(db: sqlite3.Connection, write: Write) -> int:
+    query = "select version from replica_accepted where type = ? and id = ?"
+    row = db.execute(query, (write.type, write.id)).fetchone()
+    return row[0] if row else 0
+
+
+def _forget_accepted(db: sqlite3.Connection) -> None:
+    """What the cursor has passed is held."""
+    db.execute("delete from replica_accepted where version <= (select cursor from replica_type where name = type)")
+    db.execute(
+        "delete from replica_accepted where (type, id) not in"
+        " (select type, id from replica_accepted order by version desc limit ?)",
+        (ACCEPTED_KEPT,),
+    )
 
 
 def _must_be(found: bool, number: int) -> None:
