@@ -14,11 +14,13 @@ from homeroom.replica.storage import (
     StorageInUse,
     TypeSummary,
 )
+from homeroom.replica.verification import Outcome, Verdict
 
 __all__ = [
     "Change",
     "Difference",
     "MemoryStorage",
+    "Outcome",
     "Progress",
     "Record",
     "Rejected",
@@ -29,4 +31,5 @@ __all__ = [
     "StorageFull",
     "StorageInUse",
     "TypeSummary",
+    "Verdict",
 ]

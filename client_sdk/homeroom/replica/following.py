@@ -2,7 +2,7 @@
 
 import random
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -115,12 +115,13 @@ class Follower:
 
     async def _held(self, asked: Sequence[dict[str, Any]], wait_seconds: int) -> Availability | None:
         """The answer; None if meanwhile a type was loaded that has to be asked for as well."""
-        in_doubt = any(self._ledger.states[question["notificationType"]].in_doubt for question in asked)
+        asked_names = {question["notificationType"] for question in asked}
+        in_doubt = any(self._ledger.states[name].in_doubt for name in asked_names)
         begun = anyio.current_time()
         answer: Availability | None = None
         failed: HomeroomError | None = None
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._cancel_when_loaded, len(asked), tasks.cancel_scope)
+            tasks.start_soon(self._cancel_when_loaded, asked_names, tasks.cancel_scope)
             try:
                 answer = await self._client.is_data_available(asked, 0 if in_doubt else wait_seconds)
             except HomeroomError as failure:
@@ -131,8 +132,12 @@ class Follower:
         self._hold = self._hold.held(anyio.current_time() - begun)
         return answer
 
-    async def _cancel_when_loaded(self, asked: int, question: anyio.CancelScope) -> None:
-        while len(self._ledger.in_phase(self._names, Phase.FOLLOWING)) <= asked:
+    async def _cancel_when_loaded(self, asked: Set[str], question: anyio.CancelScope) -> None:
+        """A type that was proved already may be left out of a question; one that was just loaded may not."""
+        states = self._ledger.states
+        while not any(
+            states[n].in_doubt for n in self._ledger.in_phase(self._names, Phase.FOLLOWING) if n not in asked
+        ):
             await self._ledger.watch().wait()
         question.cancel()
 

@@ -17,6 +17,7 @@ from homeroom.replica.storage import (
     Change,
     Damage,
     Difference,
+    Inspection,
     Kind,
     Record,
     StorageError,
@@ -151,6 +152,10 @@ class MemoryStorage:
         held = {row.id: row.version for row in self._types[source].rows.values()}
         rows = (row for row in self._types[name].rows.values() if not row.deleted)
         return [row.id for row in rows if held.get(row.id, -1) < (row.source_version or 0)]
+
+    def inspect(self, name: str) -> Inspection:
+        missing = self.sources_missing(name)
+        return Inspection(self.state(name), self.version_hash(name), sources_missing=missing)
 
     def record(self, name: str, record_id: str) -> Record | None:
         kept = self._types[name]

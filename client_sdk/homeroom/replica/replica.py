@@ -21,6 +21,7 @@ from homeroom.replica.repairing import Repair
 from homeroom.replica.sending import Sender
 from homeroom.replica.sqlite import SqliteStorage, held_lock
 from homeroom.replica.storage import Change, Difference, Record, Storage, StorageError, TypeSummary
+from homeroom.replica.verification import Verdict, verify
 from homeroom.replica.writes import Write
 
 _CHANGES_AT_ONCE = 500
@@ -104,6 +105,13 @@ class Replica:
             self._raise_failure()
             await news.wait()
 
+    async def ended(self) -> None:
+        """Never returns: raises what ended the loop, when a person must act."""
+        while True:
+            news = self._ledger.watch()
+            self._raise_failure()
+            await news.wait()
+
     async def changes(self, consumer: str = "default") -> AsyncIterator[Change]:
         """Every version that is applied, each once, for ever: first, to a consumer that is new, everything held.
 
@@ -152,6 +160,10 @@ class Replica:
             found += await Repair(self._client, self._ledger).whole(name)
         await self.sync()
         return found
+
+    async def verify(self) -> Sequence[Verdict]:
+        """Hold every type against the Core without changing anything; raises RetryLater, StopCalling, StorageError."""
+        return await verify(self._client, self._storage, self._in_thread)
 
     async def submit(
         self,

@@ -5,7 +5,7 @@ one transaction: all of it or nothing. Calls come one at a time; they may block,
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import NamedTuple, Protocol
 
@@ -108,6 +108,17 @@ class Damage:
 
 
 @dataclass(frozen=True, slots=True)
+class Inspection:
+    """A type as it is held at one moment, and what other hands did to it and to the source that comes with it."""
+
+    state: TypeState
+    version_hash: str
+    damage: Damage = field(default_factory=Damage)
+    source_damage: Damage = field(default_factory=Damage)
+    sources_missing: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Difference:
     """A record that was not what the Core had, and why that is thought to have come about. Version 0: not there."""
 
@@ -188,6 +199,9 @@ class Storage(Protocol):
 
     def sources_missing(self, name: str) -> Sequence[str]:
         """Ids of live statuses whose source is not held, or is older than the one they were calculated from."""
+
+    def inspect(self, name: str) -> Inspection:
+        """Where a type stands, its hash and its damage, all of one moment. Reads every row."""
 
     def record(self, name: str, record_id: str) -> Record | None:
         """A record as it is held, tombstones included."""

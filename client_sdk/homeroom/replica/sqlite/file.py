@@ -16,10 +16,13 @@ _NO_REPLICA = (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT)
 
 
 class File:
-    """A file that is written to by this object alone. Opening it makes it; raises StorageError."""
+    """A file that is written to by this object alone. Opening it makes it, unless `read_only`; raises StorageError."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, read_only: bool = False) -> None:
         self.path = path
+        if read_only:
+            self.db = connect_to_read(path)
+            return
         with translated(path):
             self.db = sqlite3.connect(path, _BUSY_SECONDS, isolation_level=None, check_same_thread=False)
             self.db.execute(f"pragma page_size = {_PAGE_BYTES}")
@@ -44,6 +47,16 @@ class File:
                     self.db.execute("rollback")
 
     @contextmanager
+    def one_moment(self) -> Iterator[None]:
+        """Statements that read all see the file as it is now, whatever another process writes meanwhile."""
+        with translated(self.path):
+            self.db.execute("begin")
+            try:
+                yield
+            finally:
+                self.db.execute("rollback")
+
+    @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
         """Statements that only read; raises StorageError."""
         with translated(self.path):
@@ -53,7 +66,8 @@ class File:
 def connect_to_read(path: Path) -> sqlite3.Connection:
     """A connection that cannot write, for queries; raises StorageError where there is no file."""
     with translated(path):
-        return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", _BUSY_SECONDS, uri=True)
+        uri = f"{path.absolute().as_uri()}?mode=ro"
+        return sqlite3.connect(uri, _BUSY_SECONDS, isolation_level=None, check_same_thread=False, uri=True)
 
 
 @contextmanager

@@ -5,6 +5,7 @@ import sqlite3
 import struct
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
+from dataclasses import replace
 from functools import cache
 from importlib import resources
 from itertools import chain
@@ -24,6 +25,7 @@ from homeroom.replica.storage import (
     Change,
     Damage,
     Difference,
+    Inspection,
     Kind,
     Record,
     StorageError,
@@ -43,17 +45,26 @@ table_of = cache(Table.of)
 
 
 class SqliteStorage:
-    """A storage in a file, made if it is not there; StorageError for one that is no replica of this version."""
+    """A storage in a file, made if it is not there; StorageError for one that is no replica of this version.
 
-    def __init__(self, path: Path) -> None:
-        self._file = File(path)
+    `read_only`: nothing is made or written, so it does not get in the way of the process that keeps the file in step.
+    """
+
+    def __init__(self, path: Path, *, read_only: bool = False) -> None:
+        self._file = File(path, read_only=read_only)
         self.writes = SqliteWrites(self._file, self._held_version)
         self._changes = SqliteChanges(self._file)
-        with self._file.transaction() as db:
-            if not db.execute("select 1 from sqlite_master where name = 'replica_setting'").fetchone():
-                for statement in _statements():
-                    db.execute(statement)
-                db.execute("insert into replica_setting values ('schema_version', ?)", (_SCHEMA_VERSION,))
+        if not read_only:
+            with self._file.transaction() as db:
+                if not _has_schema(db):
+                    for statement in _statements():
+                        db.execute(statement)
+                    db.execute("insert into replica_setting values ('schema_version', ?)", (_SCHEMA_VERSION,))
+        with self._file.reading() as db:
+            ours = _has_schema(db)
+        if not ours:
+            self.close()
+            raise StorageError(f"{path} is not a replica")
         if self.setting("schema_version") != _SCHEMA_VERSION:
             self.close()
             raise StorageError(f"{path} was made by another version of the SDK; move it away and sync anew")
@@ -62,9 +73,10 @@ class SqliteStorage:
         self._file.db.close()
 
     def setting(self, name: str, value: str | None = None) -> str:
-        with self._file.transaction() as db:
-            if value is not None:
+        if value is not None:
+            with self._file.transaction() as db:
                 db.execute("insert or replace into replica_setting values (?, ?)", (name, value))
+        with self._file.reading() as db:
             row = db.execute("select value from replica_setting where name = ?", (name,)).fetchone()
         return row[0] if row else ""
 
@@ -88,14 +100,15 @@ class SqliteStorage:
     def summaries(self) -> Sequence[TypeSummary]:
         with self._file.reading() as db:
             rows = db.execute(
-                "select name, source, followed, members, in_step_at, asked_at from replica_type order by name"
+                "select name, source, followed, members, in_step_at, asked_at, trouble from replica_type order by name"
             ).fetchall()
             found = []
-            for name, source, followed, members, in_step_at, asked_at in rows:
+            for name, source, followed, members, in_step_at, asked_at, trouble in rows:
                 kind = Kind(name, source, bool(followed), tuple(orjson.loads(members)))
                 live, _, _ = db.execute(table_of(name).totals).fetchone()
                 (deleted,) = db.execute(table_of(name).tombstones).fetchone()
-                found.append(TypeSummary(kind, self.state(name), live, deleted, in_step_at, asked_at))
+                state = replace(self.state(name), trouble=trouble)
+                found.append(TypeSummary(kind, state, live, deleted, in_step_at, asked_at))
             return found
 
     def state(self, name: str) -> TypeState:
@@ -122,8 +135,8 @@ class SqliteStorage:
             elif source is not None:
                 self._add_unseen(db, source, batch.sources)
             db.execute(
-                "update replica_type set cursor = ?, until = ?, epoch = ? where name = ?",
-                (state.cursor, state.until, state.epoch, name),
+                "update replica_type set cursor = ?, until = ?, epoch = ?, trouble = ?, asked_at = ? where name = ?",
+                (state.cursor, state.until, state.epoch, state.trouble, now(), name),
             )
 
     def finish_load(self, name: str, state: TypeState) -> None:
@@ -208,6 +221,13 @@ class SqliteStorage:
             if source is None:
                 return []
             return [record_id for (record_id,) in db.execute(Table.of(name, source).statuses_ahead)]
+
+    def inspect(self, name: str) -> Inspection:
+        with self._file.reading() as db, self._file.one_moment():
+            source = _source(db, name)
+            source_damage = Damage() if source is None else self.damage(source)
+            missing = self.sources_missing(name)
+            return Inspection(self.state(name), self.version_hash(name), self.damage(name), source_damage, missing)
 
     def record(self, name: str, record_id: str) -> Record | None:
         with self._file.reading() as db:
@@ -305,6 +325,10 @@ class SqliteStorage:
         live = [version for _, version, deleted in found if not deleted]
         _count(db, name, last, -len(live), -sum(live))
         return len(found)
+
+
+def _has_schema(db: sqlite3.Connection) -> bool:
+    return db.execute("select 1 from sqlite_master where name = 'replica_setting'").fetchone() is not None
 
 
 def _last_sequence(db: sqlite3.Connection) -> int:

@@ -1,0 +1,5 @@
+"""`python -m homeroom.command` is `homeroom-replica`."""
+
+from homeroom.command import main
+
+main()
