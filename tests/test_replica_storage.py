@@ -412,6 +412,16 @@ class TestFile:
         with pytest.raises(StorageError, match="not a replica"):
             SqliteStorage(tmp_path / "text.db")
 
+    def test_a_file_of_another_program_is_left_alone(self, tmp_path: Path) -> None:
+        path = tmp_path / "theirs.db"
+        with sqlite3.connect(path) as theirs:
+            theirs.execute("create table t (a)")
+        theirs.close()
+        before = path.read_bytes()
+        with pytest.raises(StorageError, match="not a replica"):
+            SqliteStorage(path)
+        assert path.read_bytes() == before
+
     def test_a_file_of_another_version_is_refused(self, file: SqliteStorage, path: Path) -> None:
         file.setting("schema_version", "99")
         with pytest.raises(StorageError, match="another version"):

@@ -1,6 +1,7 @@
 """`homeroom-replica repair`: compares every record with the Core and mends what differs."""
 
 import sys
+from collections.abc import Sequence
 from contextlib import closing
 
 import orjson
@@ -10,19 +11,12 @@ from homeroom.command.endings import Ending
 from homeroom.command.status import difference_as_json, difference_table
 from homeroom.command.wording import counted
 from homeroom.replica.replica import Replica
-from homeroom.replica.storage import Difference, StorageError, now
-
-_DIFFERENCES_MAX = 1_000
-"""What a file keeps of them."""
+from homeroom.replica.storage import DIFFERENCES_KEPT, Difference, StorageError
 
 
 async def repair(configuration: Configuration, as_json: bool) -> Ending:
     """Write what differed and why on stdout. Raises StorageInUse beside a running sync."""
-    begun = now()
-    await _mended(configuration)
-    with closing(open_to_read(configuration.file)) as storage:
-        # Bringing a file in step repairs already: those differences count as well.
-        found = [difference for difference in storage.differences(_DIFFERENCES_MAX) if difference.found_at >= begun]
+    found = await _mended(configuration)
     if as_json:
         document = {"differences": [difference_as_json(difference) for difference in found]}
         sys.stdout.write(orjson.dumps(document).decode() + "\n")
@@ -31,7 +25,7 @@ async def repair(configuration: Configuration, as_json: bool) -> Ending:
     return Ending.FINE
 
 
-async def _mended(configuration: Configuration) -> None:
+async def _mended(configuration: Configuration) -> Sequence[Difference]:
     with closing(open_to_read(configuration.file)) as storage:
         types = [summary.kind.name for summary in storage.summaries() if summary.kind.followed]
     if not types:
@@ -39,13 +33,13 @@ async def _mended(configuration: Configuration) -> None:
     async with configuration.client() as client:
         await client.hello()  # a key that is refused or a Core that is away ends this before anything is opened
         async with Replica(configuration.file, client, types, follow=False) as replica:
-            await replica.repair()
+            return await replica.repair()
 
 
-def _write(found: list[Difference]) -> None:
+def _write(found: Sequence[Difference]) -> None:
     if not found:
         sys.stdout.write("nothing differed\n")
         return
-    least = "at least " if len(found) == _DIFFERENCES_MAX else ""
+    least = "at least " if len(found) == DIFFERENCES_KEPT else ""
     sys.stdout.write(f"{least}{counted(len(found), 'record')} differed; now the file holds what the Core has\n\n")
     sys.stdout.write("".join(f"{line}\n" for line in difference_table(found)))

@@ -1,6 +1,6 @@
 """Why a record was not what the Core had: missed, tampered with, access lost, or of another history. Pure."""
 
-from homeroom.answers import RecordAnswer, SourceRecord
+from homeroom.answers import RecordAnswer
 from homeroom.replica.machine import TypeState
 from homeroom.replica.storage import Damage, Difference
 
@@ -17,9 +17,9 @@ def difference(name: str, held: int, record: RecordAnswer, damage: Damage, state
     return Difference(name, record["id"], held, record.get("coreVersion", 0), _cause(held, record, damage, state))
 
 
-def source_difference(name: str, source: SourceRecord) -> Difference:
+def source_difference(name: str, record_id: str, held: int, core: int) -> Difference:
     """Of a source whose status was in order: it comes and goes with its status, so somebody else touched it."""
-    return Difference(name, source["id"], 0, source["coreVersion"], "tampered")
+    return Difference(name, record_id, held, core, "tampered")
 
 
 def _cause(held: int, record: RecordAnswer, damage: Damage, state: TypeState) -> str:

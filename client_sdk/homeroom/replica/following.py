@@ -49,6 +49,7 @@ class Follower:
         self._hold = Hold()
         self._backoff = Backoff()
         self._guard = LoopGuard()
+        self._failure: RetryLater | StorageError | None = None
         self._stops: Counter[tuple[str, str]] = Counter()
 
     @property
@@ -66,21 +67,21 @@ class Follower:
             await anyio.sleep(await self.round(names, self._hold.wait_seconds))
 
     async def until_in_step(self) -> None:
-        """Return when every type that can be followed was proved to be in step; raises RetryLater if that fails."""
+        """Return when every type that can be followed was proved to be in step; raises RetryLater or StorageError."""
         while names := [
             n for n in self._ledger.in_phase(self._names, Phase.FOLLOWING) if self._ledger.states[n].in_doubt
         ]:
             pause = await self.round(names, 0)
-            for state in map(self._ledger.states.__getitem__, names):
-                if state.trouble and state.phase is not Phase.HALTED:
-                    raise error(Code.CORE_NOT_AVAILABLE, state.trouble)
-                if state.repairs >= _REPAIRS_MAX:
-                    raise error(Code.CORE_NOT_AVAILABLE, "the version hash still differs after several repairs")
+            if self._failure is not None:
+                raise self._failure
+            if any(self._ledger.states[name].repairs >= _REPAIRS_MAX for name in names):
+                raise error(Code.CORE_NOT_AVAILABLE, "the version hash still differs after several repairs")
             await anyio.sleep(pause)
 
     async def round(self, names: Sequence[str], wait_seconds: int) -> float:
         """Ask once and act on the answer; how many seconds to pause before the next time."""
         before = {name: self._ledger.states[name] for name in names}
+        self._failure = None
         begun = anyio.current_time()
         try:
             await self._ask(names, wait_seconds)
@@ -200,6 +201,7 @@ class Follower:
 
     async def _failed(self, names: Sequence[str], failure: RetryLater | StorageError, seconds: float) -> float:
         """Note what is in the way; how long to pause. A cut after a while says how long those on the way will hold."""
+        self._failure = failure
         for name in names:
             await self._ledger.note(name, Happening(What.UNREACHABLE, trouble=str(failure)))
         if isinstance(failure, ConnectionCut) and seconds >= _NOT_HELD_LONG_SECONDS:

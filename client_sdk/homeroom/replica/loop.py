@@ -32,7 +32,7 @@ class Loop:
 
     async def run(self) -> None:
         """Never returns; raises StopCalling where a person must act."""
-        followers = await self._prepare()
+        followers = await self._prepare(patient=True)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._sender.send_for_ever)
             tasks.start_soon(self._load_for_ever)
@@ -46,7 +46,7 @@ class Loop:
         Raises RetryLater, StorageError or StopCalling: what was done until then stays. FixRequest names the types
         that the Core will not serve, when all others are in step.
         """
-        followers = await self._prepare()
+        followers = await self._prepare(patient=False)
         while await self._sender.send_one():
             pass
         while loading := self._ledger.in_phase(self._ledger.states, Phase.EMPTY, Phase.LOADING):
@@ -57,14 +57,16 @@ class Loop:
         if halted:
             raise error(Code.UNKNOWN_TYPE, "; ".join(f"{n}: {self._ledger.states[n].trouble}" for n in halted))
 
-    async def _prepare(self) -> Sequence[Follower]:
-        await self.learn()
+    async def _prepare(self, *, patient: bool) -> Sequence[Follower]:
+        await self._learn(patient=patient)
         names = list(self._ledger.states)
         starts = range(0, len(names), TYPES_PER_CALL_MAX)
         return [Follower(self._client, self._ledger, names[i : i + TYPES_PER_CALL_MAX]) for i in starts]
 
-    async def learn(self) -> None:
+    async def _learn(self, *, patient: bool) -> None:
         """Read the catalogue and make room for what is wanted. Without a Core, what the file knows must do.
+
+        If that is not enough, one that is `patient` waits for the Core; else RetryLater is raised.
 
         Raises StorageError for a file of another organization, FixRequest for types that are not in the catalogue.
         """
@@ -82,6 +84,8 @@ class Loop:
                 if known is not None:
                     kinds = known
                     break
+                if not patient:
+                    raise
                 backoff = backoff.failed()
                 await anyio.sleep(backoff.pause_seconds(random.random(), failure.retry_after_seconds))
         await self._ledger.in_thread(self._ledger.storage.subscribe, kinds)

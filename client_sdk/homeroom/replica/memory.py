@@ -12,6 +12,7 @@ from homeroom.answers import Json, Rejection, Result
 from homeroom.protocol import version_hash
 from homeroom.replica.machine import Phase, TypeState
 from homeroom.replica.storage import (
+    DIFFERENCES_KEPT,
     Arrival,
     Batch,
     Change,
@@ -36,8 +37,6 @@ from homeroom.replica.writes import (
     next_writes,
     rejected_before,
 )
-
-_DIFFERENCES_KEPT = 1_000
 
 
 @dataclass
@@ -153,6 +152,12 @@ class MemoryStorage:
         rows = (row for row in self._types[name].rows.values() if not row.deleted)
         return [row.id for row in rows if held.get(row.id, -1) < (row.source_version or 0)]
 
+    def strays(self, name: str) -> Sequence[str]:
+        source = self._types[name].kind.source
+        if source is None or self._types[source].kind.followed:
+            return []
+        return list(self._types[source].rows.keys() - self._types[name].rows.keys())
+
     def inspect(self, name: str) -> Inspection:
         missing = self.sources_missing(name)
         return Inspection(self.state(name), self.version_hash(name), sources_missing=missing)
@@ -181,7 +186,7 @@ class MemoryStorage:
 
     def note_differences(self, differences: Sequence[Difference]) -> None:
         noted = [replace(difference, found_at=now()) for difference in differences]
-        self._differences = [*self._differences, *noted][-_DIFFERENCES_KEPT:]
+        self._differences = [*self._differences, *noted][-DIFFERENCES_KEPT:]
 
     def differences(self, limit: int) -> Sequence[Difference]:
         return self._differences[::-1][:limit]

@@ -67,7 +67,8 @@ class Repair:
         held = await in_thread(storage.versions, name, [*damage.altered, *sources])
         again = {i: version for i, version in held.items() if i not in found.extra}
         every = _Found({**again, **found.differing}, found.extra)
-        return await self._mend(name, every, damage, 0, frozenset(sources))
+        differences = list(await self._mend(name, every, damage, 0, frozenset(sources)))
+        return differences + await self._drop_strays(name, source)
 
     async def _reconcile(self, name: str) -> _Found | None:
         """What differs, by fingerprints of ranges; None if that comes to no end.
@@ -124,7 +125,8 @@ class Repair:
         self, name: str, found: _Found, damage: Damage, cursor: int, sources: frozenset[str] = frozenset()
     ) -> Sequence[Difference]:
         """Fetch what differs and, of the statuses in `sources`, their source; drop what the Core does not give."""
-        storage, in_thread = self._ledger.storage, self._ledger.in_thread
+        storage, in_thread, source = self._ledger.storage, self._ledger.in_thread, self._ledger.sources[name]
+        held_sources = {} if source is None else await in_thread(storage.versions, source, list(sources))
         differences: list[Difference] = []
         wanted = [*found.differing.items(), *((record_id, 0) for record_id in found.extra)]
         while wanted:
@@ -139,12 +141,25 @@ class Repair:
                 version = held.get(record["id"], 0)
                 if version != record.get("coreVersion", 0) or record["id"] in damage.altered:
                     differences.append(difference(name, version, record, damage, self._ledger.states[name]))
-                elif record["id"] in sources and "source" in record:
-                    differences.append(source_difference(self._ledger.sources[name] or name, record["source"]))
+                elif record["id"] in sources and source is not None and "source" in record:
+                    core, held_source = record["source"]["coreVersion"], held_sources.get(record["id"], 0)
+                    differences.append(source_difference(source, record["id"], held_source, core))
             self._ledger.noted(name, What.PAGE, applied)
         await in_thread(storage.apply, name, Batch(repair=True))
         await in_thread(storage.note_differences, differences)
         await self._ledger.note(name, Happening(What.REPAIRED, cursor=cursor))
+        return differences
+
+    async def _drop_strays(self, name: str, source: str | None) -> list[Difference]:
+        """Records that came with no status of ours."""
+        storage, in_thread = self._ledger.storage, self._ledger.in_thread
+        strays = await in_thread(storage.strays, name)
+        if source is None or not strays:
+            return []
+        held = await in_thread(storage.versions, source, strays)
+        await in_thread(storage.apply, source, Batch(dropped=strays, repair=True))
+        differences = [source_difference(source, record_id, held[record_id], 0) for record_id in strays]
+        await in_thread(storage.note_differences, differences)
         return differences
 
     async def _items(

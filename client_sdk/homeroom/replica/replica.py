@@ -20,7 +20,16 @@ from homeroom.replica.machine import Phase, TypeState
 from homeroom.replica.repairing import Repair
 from homeroom.replica.sending import Sender
 from homeroom.replica.sqlite import SqliteStorage, held_lock
-from homeroom.replica.storage import Change, Difference, Record, Storage, StorageError, TypeSummary
+from homeroom.replica.storage import (
+    DIFFERENCES_KEPT,
+    Change,
+    Difference,
+    Record,
+    Storage,
+    StorageError,
+    TypeSummary,
+    now,
+)
 from homeroom.replica.verification import Verdict, verify
 from homeroom.replica.writes import Write
 
@@ -152,14 +161,18 @@ class Replica:
     async def repair(self) -> Sequence[Difference]:
         """Compare every type with the Core, whether or not its hash agrees, and mend it; what differed and why.
 
-        For replicas that do not follow by themselves: those repair on their own.
+        For replicas that do not follow by themselves: those repair on their own. Of very many the latest 1,000.
         """
-        await self.sync()
-        found: list[Difference] = []
+        begun = now()
+        await self.sync()  # repairs already what its hashes show
         for name in self._ledger.in_phase(self._ledger.states, Phase.FOLLOWING):
-            found += await Repair(self._client, self._ledger).whole(name)
+            await Repair(self._client, self._ledger).whole(name)
         await self.sync()
-        return found
+        return [found for found in await self.differences() if found.found_at >= begun]
+
+    async def differences(self) -> Sequence[Difference]:
+        """What repairs have found so far and why it is thought to have happened: the latest 1,000, newest first."""
+        return await self._in_thread(self._storage.differences, DIFFERENCES_KEPT)
 
     async def verify(self) -> Sequence[Verdict]:
         """Hold every type against the Core without changing anything; raises RetryLater, StopCalling, StorageError."""

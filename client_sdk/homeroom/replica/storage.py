@@ -13,6 +13,9 @@ from homeroom.answers import Json
 from homeroom.replica.machine import TypeState
 from homeroom.replica.writes import WriteStore
 
+DIFFERENCES_KEPT = 1_000
+"""What repairs found is kept to look at, not to keep."""
+
 
 class StorageError(Exception):
     """The local file cannot be used; the message says why and what to do. Nothing in it is half done."""
@@ -199,6 +202,9 @@ class Storage(Protocol):
 
     def sources_missing(self, name: str) -> Sequence[str]:
         """Ids of live statuses whose source is not held, or is older than the one they were calculated from."""
+
+    def strays(self, name: str) -> Sequence[str]:
+        """Ids of records that came with a status of this type, but of which no status is held."""
 
     def inspect(self, name: str) -> Inspection:
         """Where a type stands, its hash and its damage, all of one moment. Reads every row."""

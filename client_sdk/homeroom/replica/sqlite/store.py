@@ -6,21 +6,21 @@ import struct
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
-from functools import cache
 from importlib import resources
-from itertools import chain
 from pathlib import Path
 
 import orjson
 
 from homeroom.replica.arrivals import checksum
 from homeroom.replica.machine import TypeState, opened
+from homeroom.replica.sqlite import applying
+from homeroom.replica.sqlite.applying import table_of
 from homeroom.replica.sqlite.changes import SqliteChanges
 from homeroom.replica.sqlite.file import File
-from homeroom.replica.sqlite.tables import Table, added, view_statements
+from homeroom.replica.sqlite.tables import Table, view_statements
 from homeroom.replica.sqlite.writes import SqliteWrites
 from homeroom.replica.storage import (
-    Arrival,
+    DIFFERENCES_KEPT,
     Batch,
     Change,
     Damage,
@@ -31,17 +31,10 @@ from homeroom.replica.storage import (
     StorageError,
     TypeSummary,
     now,
-    takes,
 )
 
 _SCHEMA_VERSION = "1"
 _ROWS_AT_ONCE = 10_000
-_DIFFERENCES_KEPT = 1_000
-_ROWS_A_STATEMENT_MAX = 2048
-"""SQLite takes 32,766 values a statement. Each statement waits for Python's lock once, so that few are quick beside
-other threads, where one a row would take a hundred times as long; powers of two let them be prepared once."""
-
-table_of = cache(Table.of)
 
 
 class SqliteStorage:
@@ -51,6 +44,8 @@ class SqliteStorage:
     """
 
     def __init__(self, path: Path, *, read_only: bool = False) -> None:
+        if not read_only and path.exists() and path.stat().st_size:
+            SqliteStorage(path, read_only=True).close()  # nothing is added to a file that is another program's
         self._file = File(path, read_only=read_only)
         self.writes = SqliteWrites(self._file, self._held_version)
         self._changes = SqliteChanges(self._file)
@@ -128,12 +123,12 @@ class SqliteStorage:
 
     def load(self, name: str, batch: Batch, state: TypeState) -> None:
         with self._file.transaction() as db:
-            self._add_unseen(db, name, batch.records)
+            applying.add_unseen(db, name, batch.records)
             source = _source(db, name)
             if source is not None and _is_loaded(db, source):
-                self._store(db, source, batch.sources, repair=False)
+                applying.store(db, source, batch.sources, repair=False)
             elif source is not None:
-                self._add_unseen(db, source, batch.sources)
+                applying.add_unseen(db, source, batch.sources)
             db.execute(
                 "update replica_type set cursor = ?, until = ?, epoch = ?, trouble = ?, asked_at = ? where name = ?",
                 (state.cursor, state.until, state.epoch, state.trouble, now(), name),
@@ -164,14 +159,14 @@ class SqliteStorage:
             source = _source(db, name)
             applied = 0
             if source is not None:
-                applied += self._store(db, source, batch.sources, repair=batch.repair)
-            applied += self._store(db, name, batch.records, repair=batch.repair)
-            applied += self._drop(db, name, batch.dropped)
+                applied += applying.store(db, source, batch.sources, repair=batch.repair)
+            applied += applying.store(db, name, batch.records, repair=batch.repair)
+            applied += applying.drop(db, name, batch.dropped)
             if source is not None and not _is_followed(db, source):
-                applied += self._drop(db, source, batch.dropped)
+                applied += applying.drop(db, source, batch.dropped)
             if batch.repair:
                 for kind in filter(None, (name, source)):
-                    _count_anew(db, kind)
+                    applying.count_anew(db, kind)
             if batch.cursor:
                 db.execute("update replica_type set cursor = max(cursor, ?) where name = ?", (batch.cursor, name))
         return applied
@@ -212,7 +207,7 @@ class SqliteStorage:
                 if checksum(record_id, version, bool(deleted), body.encode()) != stored
             ]
         if (live, version_sum) == (stored_live, stored_sum) or altered:
-            return Damage(altered)
+            return Damage(tuple(altered))
         return Damage((), max(0, stored_live - live), max(0, live - stored_live))
 
     def sources_missing(self, name: str) -> Sequence[str]:
@@ -221,6 +216,13 @@ class SqliteStorage:
             if source is None:
                 return []
             return [record_id for (record_id,) in db.execute(Table.of(name, source).statuses_ahead)]
+
+    def strays(self, name: str) -> Sequence[str]:
+        with self._file.reading() as db:
+            source = _source(db, name)
+            if source is None or _is_followed(db, source):
+                return []
+            return [record_id for (record_id,) in db.execute(Table.of(name, source).strays)]
 
     def inspect(self, name: str) -> Inspection:
         with self._file.reading() as db, self._file.one_moment():
@@ -256,7 +258,7 @@ class SqliteStorage:
             )
             db.execute(
                 "delete from replica_difference where number <= (select max(number) from replica_difference) - ?",
-                (_DIFFERENCES_KEPT,),
+                (DIFFERENCES_KEPT,),
             )
 
     def differences(self, limit: int) -> Sequence[Difference]:
@@ -268,90 +270,9 @@ class SqliteStorage:
         kept = self._file.db.execute("select 1 from replica_type where name = ?", (name,)).fetchone()
         return self.versions(name, [record_id]).get(record_id, 0) if kept else 0
 
-    def _add_unseen(self, db: sqlite3.Connection, name: str, arrivals: Sequence[Arrival]) -> None:
-        """Rows of a first load: no index yet, numbered on from the sequence."""
-        if not arrivals:
-            return
-        last = _last_sequence(db)
-        db.execute(table_of(name).add_at, (last + 1, *arrivals[0]))
-        done = 1  # the rows after the first take the next numbers by themselves
-        while done < len(arrivals):
-            rows = min(_ROWS_A_STATEMENT_MAX, 1 << (len(arrivals) - done).bit_length() - 1)
-            db.execute(added(name, rows), list(chain.from_iterable(arrivals[done : done + rows])))
-            done += rows
-        versions = [arrival.version for arrival in arrivals if not arrival.deleted]
-        _count(db, name, last + len(arrivals), len(versions), sum(versions))
-
-    def _store(self, db: sqlite3.Connection, name: str, arrivals: Sequence[Arrival], *, repair: bool) -> int:
-        """Versions that are newer than what is held, each as the next in the sequence; how many."""
-        if not arrivals:
-            return 0
-        table, keep = table_of(name), _has_consumers(db)
-        found = db.execute(table.find, (orjson.dumps([arrival.id for arrival in arrivals]).decode(),))
-        held = {record_id: (version, deleted) for record_id, version, deleted in found}
-        begun = _last_sequence(db)
-        last, live, version_sum = begun, 0, 0
-        for arrival in arrivals:
-            version, deleted = held.get(arrival.id, (None, 1))
-            if takes(version, arrival.version, repair=repair):
-                last += 1
-                if version is not None:
-                    if keep:
-                        db.execute(table.keep_past, (name, last, arrival.id))
-                    db.execute(table.remove, (arrival.id,))
-                db.execute(table.add_at, (last, *arrival))
-                live += deleted - arrival.deleted
-                version_sum += (0 if arrival.deleted else arrival.version) - (0 if deleted else version or 0)
-                held[arrival.id] = (arrival.version, int(arrival.deleted))
-            elif repair:
-                db.execute(table.overwrite, (*arrival[2:], arrival.id))
-        _count(db, name, last, live, version_sum)
-        return last - begun
-
-    def _drop(self, db: sqlite3.Connection, name: str, ids: Sequence[str]) -> int:
-        """Rows that this organization may no longer see; how many there were."""
-        table, keep = table_of(name), _has_consumers(db)
-        found = db.execute(table.find, (orjson.dumps(list(ids)).decode(),)).fetchall() if ids else []
-        last = _last_sequence(db)
-        for record_id, version, deleted in found:
-            last += 1
-            if keep:
-                db.execute(table.keep_past, (name, last, record_id))
-            if keep and not deleted:
-                db.execute(
-                    "insert into replica_past values (?, ?, ?, ?, 0, null, ?)", (name, last, record_id, version, last)
-                )
-            db.execute(table.remove, (record_id,))
-        live = [version for _, version, deleted in found if not deleted]
-        _count(db, name, last, -len(live), -sum(live))
-        return len(found)
-
 
 def _has_schema(db: sqlite3.Connection) -> bool:
     return db.execute("select 1 from sqlite_master where name = 'replica_setting'").fetchone() is not None
-
-
-def _last_sequence(db: sqlite3.Connection) -> int:
-    (last,) = db.execute("select last from replica_sequence").fetchone()
-    return int(last)
-
-
-def _count(db: sqlite3.Connection, name: str, last: int, live: int, version_sum: int) -> None:
-    db.execute("update replica_sequence set last = ?", (last,))
-    db.execute(
-        "update replica_type set last_sequence = ?, live = live + ?, version_sum = version_sum + ? where name = ?",
-        (last, live, version_sum, name),
-    )
-
-
-def _count_anew(db: sqlite3.Connection, name: str) -> None:
-    """After a repair: what stands there is what was stored."""
-    live, version_sum, _ = db.execute(table_of(name).totals).fetchone()
-    db.execute("update replica_type set live = ?, version_sum = ? where name = ?", (live, version_sum, name))
-
-
-def _has_consumers(db: sqlite3.Connection) -> bool:
-    return db.execute("select 1 from replica_consumer limit 1").fetchone() is not None
 
 
 def _source(db: sqlite3.Connection, name: str) -> str | None:

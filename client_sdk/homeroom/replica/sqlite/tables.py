@@ -37,6 +37,7 @@ class Table:
     after: str
     tombstones: str
     statuses_ahead: str
+    strays: str
 
     @classmethod
     def of(cls, name: str, source: str | None = None) -> Self:
@@ -85,6 +86,7 @@ class Table:
                 order by c.sequence limit :most
             """,
             tombstones=f'select count(*) from "{table}" where deleted',
+            strays=f'select id from "{sources}" where id not in (select id from "{table}")',
             statuses_ahead=f"""
                 select s.id from "{table}" s left join "{sources}" r on r.id = s.id
                 where not s.deleted and (r.id is null or r.version < s.source_version)
