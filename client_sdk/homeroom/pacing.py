@@ -35,18 +35,18 @@ class Hold:
     """
 
     wait_seconds: int = WAIT_SECONDS_DEFAULT
+    wait_seconds_max: int = WAIT_SECONDS_DEFAULT
     good_waits: int = 0
-    cut_at_seconds: float | None = None
 
     def cut_after(self, seconds: float) -> "Hold":
         """The call was cut after that long."""
         if seconds < _CUT_SECONDS_MIN:
             return self
-        return Hold(max(1, int(min(seconds, self.wait_seconds) * 0.9)), 0, seconds)
+        return replace(self, wait_seconds=max(1, int(min(seconds, self.wait_seconds) * 0.9)), good_waits=0)
 
     def held(self, seconds: float) -> "Hold":
         """The call was answered after that long."""
-        if seconds < self.wait_seconds * 0.9 or self.wait_seconds >= WAIT_SECONDS_DEFAULT:
+        if seconds < self.wait_seconds * 0.9 or self.wait_seconds >= self.wait_seconds_max:
             return self
         if self.good_waits + 1 < _GOOD_WAITS:
             return replace(self, good_waits=self.good_waits + 1)

@@ -40,22 +40,17 @@ class _Page:
 class Follower:
     """Keeps some types in step, one question at a time, for ever."""
 
-    def __init__(self, client: Client, ledger: Ledger, names: Sequence[str]) -> None:
+    def __init__(self, client: Client, ledger: Ledger, names: Sequence[str], wait_seconds: int) -> None:
         self._client = client
         self._ledger = ledger
         self._names = names
         self._hashes = Hashes(ledger)
         self._repair = Repair(client, ledger)
-        self._hold = Hold()
+        self._hold = Hold(wait_seconds, wait_seconds)
         self._backoff = Backoff()
         self._guard = LoopGuard()
         self._failure: RetryLater | StorageError | None = None
         self._stops: Counter[tuple[str, str]] = Counter()
-
-    @property
-    def wait_seconds(self) -> int:
-        """How long the way to the Core lets a request be held, as far as is known."""
-        return self._hold.wait_seconds
 
     async def follow(self) -> None:
         """Never returns; raises StopCalling where a person must act."""

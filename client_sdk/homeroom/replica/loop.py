@@ -23,11 +23,14 @@ _TRY_HALTED_AGAIN_SECONDS = 300.0
 class Loop:
     """Keeps the types `wanted` in step, for ever. `trouble`: why the catalogue could not be read; empty if it was."""
 
-    def __init__(self, client: Client, ledger: Ledger, sender: Sender, wanted: Sequence[str]) -> None:
+    def __init__(
+        self, client: Client, ledger: Ledger, sender: Sender, wanted: Sequence[str], wait_seconds: int
+    ) -> None:
         self._client = client
         self._ledger = ledger
         self._sender = sender
         self._wanted = wanted
+        self._wait_seconds = wait_seconds
         self.trouble = ""
 
     async def run(self) -> None:
@@ -60,8 +63,8 @@ class Loop:
     async def _prepare(self, *, patient: bool) -> Sequence[Follower]:
         await self._learn(patient=patient)
         names = list(self._ledger.states)
-        starts = range(0, len(names), TYPES_PER_CALL_MAX)
-        return [Follower(self._client, self._ledger, names[i : i + TYPES_PER_CALL_MAX]) for i in starts]
+        groups = [names[i : i + TYPES_PER_CALL_MAX] for i in range(0, len(names), TYPES_PER_CALL_MAX)]
+        return [Follower(self._client, self._ledger, group, self._wait_seconds) for group in groups]
 
     async def _learn(self, *, patient: bool) -> None:
         """Read the catalogue and make room for what is wanted. Without a Core, what the file knows must do.

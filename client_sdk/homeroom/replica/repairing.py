@@ -4,11 +4,11 @@ A full list that came at once is compared as it is. One that was cut, or one aft
 way to reconciliation, which costs in proportion to the difference; if that comes to no end, the whole list is read.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from homeroom.answers import TypeAvailability
+from homeroom.answers import RecordAnswer, TypeAvailability
 from homeroom.client import Client
 from homeroom.errors import ResyncNeeded
 from homeroom.protocol import RANGES_PER_CALL_MAX
@@ -125,8 +125,8 @@ class Repair:
         self, name: str, found: _Found, damage: Damage, cursor: int, sources: frozenset[str] = frozenset()
     ) -> Sequence[Difference]:
         """Fetch what differs and, of the statuses in `sources`, their source; drop what the Core does not give."""
-        storage, in_thread, source = self._ledger.storage, self._ledger.in_thread, self._ledger.sources[name]
-        held_sources = {} if source is None else await in_thread(storage.versions, source, list(sources))
+        storage, in_thread = self._ledger.storage, self._ledger.in_thread
+        judge = await self._judge(name, damage, sources)
         differences: list[Difference] = []
         wanted = [*found.differing.items(), *((record_id, 0) for record_id in found.extra)]
         while wanted:
@@ -136,19 +136,34 @@ class Repair:
             if got.stopped_at is not None:
                 # It has moved on since it was compared: its new version comes as a change. The rest is asked again.
                 wanted = [*page[got.stopped_at + 1 :], *wanted]
+            judged = [d for record in got.records if (d := judge(held.get(record["id"], 0), record)) is not None]
+            await in_thread(storage.note_differences, judged)
             applied = await in_thread(storage.apply, name, batch_of(got.records, repair=True))
-            for record in got.records:
-                version = held.get(record["id"], 0)
-                if version != record.get("coreVersion", 0) or record["id"] in damage.altered:
-                    differences.append(difference(name, version, record, damage, self._ledger.states[name]))
-                elif record["id"] in sources and source is not None and "source" in record:
-                    core, held_source = record["source"]["coreVersion"], held_sources.get(record["id"], 0)
-                    differences.append(source_difference(source, record["id"], held_source, core))
+            differences += judged
             self._ledger.noted(name, What.PAGE, applied)
         await in_thread(storage.apply, name, Batch(repair=True))
-        await in_thread(storage.note_differences, differences)
         await self._ledger.note(name, Happening(What.REPAIRED, cursor=cursor))
         return differences
+
+    async def _judge(
+        self, name: str, damage: Damage, sources: frozenset[str]
+    ) -> Callable[[int, RecordAnswer], Difference | None]:
+        """What a record that was fetched differed in from the version held; None if in nothing."""
+        source, state = self._ledger.sources[name], self._ledger.states[name]
+        held_sources: Mapping[str, int] = {}
+        if source is not None:
+            held_sources = await self._ledger.in_thread(self._ledger.storage.versions, source, list(sources))
+
+        def judge(held: int, record: RecordAnswer) -> Difference | None:
+            record_id = record["id"]
+            if held != record.get("coreVersion", 0) or record_id in damage.altered:
+                return difference(name, held, record, damage, state)
+            if record_id in sources and source is not None and "source" in record:
+                core = record["source"]["coreVersion"]
+                return source_difference(source, record_id, held_sources.get(record_id, 0), core)
+            return None
+
+        return judge
 
     async def _drop_strays(self, name: str, source: str | None) -> list[Difference]:
         """Records that came with no status of ours."""

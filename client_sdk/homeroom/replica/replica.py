@@ -13,7 +13,7 @@ import anyio
 from homeroom.answers import Json, Rejection
 from homeroom.client import Client
 from homeroom.errors import HomeroomError
-from homeroom.protocol import NotificationType
+from homeroom.protocol import WAIT_SECONDS_DEFAULT, NotificationType
 from homeroom.replica.ledger import InThread, Ledger, Progress
 from homeroom.replica.loop import Loop
 from homeroom.replica.machine import Phase, TypeState
@@ -51,7 +51,8 @@ class Replica:
     """The records of `types` that the client's organisation may see, in a SQLite file (or another storage).
 
     While it is open it loads, follows, repairs and sends by itself, through outages and restarts; with `follow` false
-    it does so only when `sync` is called. A status type brings the type it speaks of.
+    it does so only when `sync` is called. A status type brings the type it speaks of. The Core is asked to hold each
+    question for `wait_seconds`, or for less where somebody on the way cuts sooner. `progress` is told what happens.
 
     Raises StorageInUse if another process keeps this file in step, StorageError if the file is none of ours.
     """
@@ -63,12 +64,14 @@ class Replica:
         types: Sequence[str],
         *,
         follow: bool = True,
+        wait_seconds: int = WAIT_SECONDS_DEFAULT,
         progress: Callable[[Progress], None] = lambda progress: None,
     ) -> None:
         self._file = file
         self._client = client
         self._types = types
         self._follow = follow
+        self._wait_seconds = wait_seconds
         self._progress = progress
         self._stack = AsyncExitStack()
         self._failure: HomeroomError | StorageError | None = None
@@ -84,7 +87,7 @@ class Replica:
             self._in_thread = InThread()
             self._ledger = Ledger(self._storage, self._in_thread, self._progress)
             self._sender = Sender(self._client, self._storage.writes, self._in_thread)
-            self._loop = Loop(self._client, self._ledger, self._sender, self._types)
+            self._loop = Loop(self._client, self._ledger, self._sender, self._types, self._wait_seconds)
             if self._follow:
                 tasks = await stack.enter_async_context(anyio.create_task_group())
                 stack.callback(tasks.cancel_scope.cancel)

@@ -15,13 +15,14 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from homeroom import Client, version_hash
+from homeroom import Client
 from homeroom.protocol import MINISTRY
+from homeroom.replica import Outcome
 from homeroom_server import database, operations
 from homeroom_server.auth import Role
 from homeroom_server.demo.district import District, Edit
 from homeroom_server.demo.node import running_node
-from homeroom_server.demo.school import LocalFile, School
+from homeroom_server.demo.school import School
 from homeroom_server.store import triggers
 
 _PER_SUBMIT = 1_000
@@ -99,12 +100,12 @@ class Story:
             followers = await stack.enter_async_context(self._following(url, keys))
             async with anyio.create_task_group() as tasks:
                 for follower in followers:
-                    tasks.start_soon(follower.school.run)
+                    tasks.start_soon(follower.school.watch)
                 await self._show_changes(ministry)
                 await self._show_tampering(followers[0])
                 await self._show_status(ministry)
                 tasks.cancel_scope.cancel()
-            await self._summarize(followers, url, keys)
+            await self._summarize(followers)
             if serve:
                 self._out.print("The Core keeps running; [bold]Ctrl+C[/] ends it. Try:")
                 self._out.print(
@@ -170,19 +171,20 @@ class Story:
             followers = []
             for subscriber in self._district.subscribers:
                 client = await stack.enter_async_context(Client(url, keys[subscriber.organization]))
-                file = LocalFile(self._folder / f"{subscriber.organization}.sqlite")
-                stack.callback(file.close)
 
                 def arrived(name: str, record_id: str, version: int, school: str = subscriber.name) -> None:
                     self._arrivals.note(school, name, record_id, version)
 
-                school = School(client, file, subscriber.types, arrived)
+                path = self._folder / f"{subscriber.organization}.sqlite"
+                school = School(client, path, subscriber.types, arrived)
                 begun = time.perf_counter()
-                await school.sync_once(0)
+                replica = await stack.enter_async_context(school.replica)
+                await replica.in_step()
                 seconds = time.perf_counter() - begun
+                held = sum(summary.live for summary in await replica.status())
                 self._out.print(
-                    f"[bold]{subscriber.name}[/] ({subscriber.organization}) holds {file.count():,} records"
-                    f" after {seconds:.2f} s in {file.path}"
+                    f"[bold]{subscriber.name}[/] ({subscriber.organization}) holds {held:,} records"
+                    f" after {seconds:.2f} s in {path}"
                 )
                 followers.append(Follower(subscriber.name, school))
             yield followers
@@ -203,20 +205,23 @@ class Story:
     async def _show_tampering(self, follower: Follower) -> None:
         """A record vanishes from a file, another goes stale: the hash tells, the full list repairs."""
         school, name = follower.school, follower.school.types[-1]
-        name = next((kind for kind in school.types if len(school.file.versions(kind)) >= 2), name)
-        before = school.file.versions(name)
+        name = next((kind for kind in school.types if len(school.versions(kind)) >= 2), name)
+        before = school.versions(name)
         drop, stale = list(before)[:2]
-        school.file.tamper(name, drop, stale)
+        school.tamper(name, drop, stale)
         self._out.print(f"Somebody tampers with the file of {follower.name}: {name} loses {drop}, {stale} goes stale.")
         begun = time.perf_counter()
+        causes: dict[str, str] = {}
         with anyio.move_on_after(_ARRIVAL_SECONDS_MAX):
-            while school.file.versions(name) != before:
-                await self._arrivals.more()
-        if school.file.versions(name) != before:
+            while not {drop, stale} <= causes.keys() or school.versions(name) != before:
+                await anyio.sleep(0.02)
+                causes = {found.id: found.cause for found in await school.replica.differences()}
+        if school.versions(name) != before or len(causes) < 2:
             raise DemoError("the tampered file was not repaired")
         self._out.print(
             f"[green]Found by the version hash and repaired[/] {time.perf_counter() - begun:.2f} s later"
             f" (the hash goes with each question; this school asks every few seconds)."
+            f" The file says why: {drop} {causes[drop]}, {stale} {causes[stale]}."
         )
 
     async def _show_status(self, ministry: Client) -> None:
@@ -237,21 +242,15 @@ class Story:
                 f"  [yellow]{alert['alertType']} {alert['alertCode']}[/] {alert['description']}: {alert['arguments']}"
             )
 
-    async def _summarize(self, followers: Sequence[Follower], url: str, keys: dict[str, str]) -> None:
+    async def _summarize(self, followers: Sequence[Follower]) -> None:
         """Asks the Core once more whether each file is what it would hand out."""
-        table = Table("file", "type", "records", "version hash", "agrees", title="At the end")
-        for subscriber, follower in zip(self._district.subscribers, followers, strict=True):
-            async with Client(url, keys[subscriber.organization]) as client:
-                await follower.school.sync_once(0)
-                for name in follower.school.types:
-                    versions = follower.school.file.versions(name)
-                    digest = version_hash(versions.values())
-                    cursor = follower.school.file.cursor(name)
-                    asked = {"notificationType": name, "maxCoreVersion": cursor, "versionHash": digest}
-                    (entry,) = (await client.is_data_available([asked], 0)).types
-                    if entry["reason"] != "none":
-                        raise DemoError(f"the file of {follower.name} is not in step in {name}")
-                    table.add_row(follower.name, name, f"{len(versions):,}", digest[:12] + "…", "[green]yes[/]")
+        table = Table("file", "type", "records", "agrees with the Core", title="At the end")
+        for follower in followers:
+            for verdict in await follower.school.replica.verify():
+                if verdict.outcome is not Outcome.IN_STEP:
+                    raise DemoError(f"the file of {follower.name} is not in step in {verdict.type}: {verdict.outcome}")
+                count = len(follower.school.versions(verdict.type))
+                table.add_row(follower.name, verdict.type, f"{count:,}", "[green]by its version hash[/]")
         self._out.print(table)
         worst = max(self._latencies)
         self._out.print(
