@@ -303,8 +303,11 @@ async def test_a_core_that_always_answers_at_once_is_not_hammered() -> None:
 
     core.before = spins
     async with Client("http://scripted", "key", transport=core) as client:
-        async with Replica(MemoryStorage(), client, ["Note"]):
-            await anyio.sleep(2)
+        async with Replica(MemoryStorage(), client, ["Note"]) as replica:
+            with anyio.fail_after(10):
+                while "again and again" not in replica.trouble:
+                    await anyio.sleep(0.01)
+            await anyio.sleep(1)
         assert len(core.calls) < 30
 
 
@@ -394,6 +397,16 @@ async def test_a_type_that_is_refused_does_not_stop_the_others() -> None:
         with pytest.raises(FixRequest, match="NoteStatus"):
             await k.sync()
         k.check("Note")
+
+
+async def test_a_type_whose_records_cannot_be_fetched_does_not_keep_others_waiting() -> None:
+    async with kept("Note", "NoteStatus") as k:
+        k.core.before = lambda core, path, body: httpx.Response(503) if path == "get/Note" else None
+        k.core.write("n001", {"n": "new"})
+        version = k.core.write("n001", {"alerts": [1]}, name="NoteStatus")
+        with pytest.raises(RetryLater):
+            await k.sync()
+        assert k.storage.versions("NoteStatus", ["n001"]) == {"n001": version}
 
 
 async def test_a_file_stays_with_its_organization(tmp_path: Path) -> None:

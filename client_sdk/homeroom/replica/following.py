@@ -21,6 +21,7 @@ from homeroom.replica.storage import StorageError
 
 _PER_GET = 1_000
 _STOPS_MAX = 3
+_SPINNING = "the Core answers at once, again and again, and nothing comes of it"
 _AT_ONCE_SECONDS = 1.0
 """An answer that comes sooner was not held."""
 _REPAIRS_MAX = 4
@@ -93,13 +94,19 @@ class Follower:
         proved = any(before[n].in_doubt and not self._ledger.states[n].in_doubt for n in names)
         at_once = anyio.current_time() - begun < _AT_ONCE_SECONDS and wait_seconds > 0
         self._guard = self._guard.answered(at_once=at_once, moved=moved or proved)
-        return self._guard.backoff.pause_seconds(random.random()) if self._guard.spinning else 0.0
+        if not self._guard.spinning:
+            return 0.0
+        for name in self._ledger.in_phase(names, Phase.FOLLOWING):
+            await self._ledger.note(name, Happening(What.UNREACHABLE, trouble=_SPINNING))
+        return self._guard.backoff.pause_seconds(random.random())
 
     async def _ask(self, names: Sequence[str], wait_seconds: int) -> None:
+        """One question and what its answer asks for, type by type: one that fails does not keep the others waiting."""
         asked = [await self._question(name) for name in names]
         answer = await self._held(asked, wait_seconds)
         if answer is None:
             return
+        failures: list[RetryLater | StorageError] = []
         for entry, question, name in zip(answer.types, asked, names, strict=True):
             state = self._ledger.states[name]
             if state.epoch not in ("", answer.epoch) and not state.other_epoch:
@@ -108,6 +115,10 @@ class Follower:
                 await self._answered(name, entry, answer.epoch if "versionHash" in question else "")
             except FixRequest as failure:
                 await self._ledger.note(name, Happening(What.REFUSED, trouble=str(failure)))
+            except (RetryLater, StorageError) as failure:
+                failures.append(failure)
+        if failures:
+            raise failures[0]
 
     async def _held(self, asked: Sequence[dict[str, Any]], wait_seconds: int) -> Availability | None:
         """The answer; None if meanwhile a type was loaded that has to be asked for as well."""

@@ -103,6 +103,7 @@ class Loop:
                 await self._ledger.watch().wait()
                 continue
             failed = False
+            before = dict(self._ledger.states)
             for name in due:
                 source = self._ledger.sources[name]
                 if source is not None and not self._ledger.is_loaded(source):
@@ -113,7 +114,8 @@ class Loop:
                 except (RetryLater, StorageError) as failure:
                     await self._ledger.note(name, Happening(What.UNREACHABLE, trouble=str(failure)))
                     failed = True
-            backoff = backoff.failed() if failed else Backoff()
+            moved = any(self._ledger.states[name].cursor > before[name].cursor for name in due)
+            backoff = Backoff(1) if moved else backoff.failed() if failed else Backoff()
             await anyio.sleep(backoff.pause_seconds(random.random()) if failed else 0)
 
     async def _load(self, name: str) -> None:
