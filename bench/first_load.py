@@ -119,7 +119,7 @@ def main() -> None:
         asyncio.run(_child(*given.child))
         return
     peaks = {}
-    for rig, records in measure(given.records // 10):
+    for rig, records in measure(given.records // 4):
         peaks[records] = load(rig)["rss"]
     for rig, records in measure(given.records):
         found: dict[str, list[float]] = {"read": [], "write": [], "load": [], "rss": []}
