@@ -77,7 +77,7 @@ class World:
                     assert orjson.loads(body) == self.bodies[name, record_id, version]
                 if name == "Bulletin":
                     passed = [v for v in written.get((name, record_id), ()) if version < v <= cursor]
-                    assert passed == [], f"{record_id} is shown at {version} although the cursor has passed {passed}"
+                    assert passed == [], f"{record_id} is shown at {version} although {cursor} is past {passed}"
 
 
 async def there(client: Client, name: str) -> dict[str, tuple[int, Json]]:

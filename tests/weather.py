@@ -13,8 +13,8 @@ class Fault:
     """What happens to a connection after so many bytes of answers.
 
     `cut` resets it, `truncate` ends it in good manners, `stall` pauses for a while and then cuts, `repeat` sends the
-    last bytes once more, `delay` hands every piece on late, `late cut` cuts when the request has reached the server
-    and nothing has come back; `fair` does nothing.
+    answer (or its last piece) once more, `delay` hands every piece on late, `late cut` cuts when the request has
+    reached the server and nothing has come back; `fair` does nothing.
     """
 
     kind: str
@@ -67,7 +67,7 @@ class Proxy:
         connection.cancel()
 
     async def _back(self, server: anyio.abc.SocketStream, client: anyio.abc.SocketStream, fault: Fault) -> None:
-        sent, last = 0, b""
+        sent = 0
         async for chunk in server:
             if fault.kind == "late cut":
                 return
@@ -76,13 +76,12 @@ class Proxy:
             left = fault.after - sent
             if fault.kind in ("fair", "delay") or len(chunk) < left:
                 await client.send(chunk)
-                sent, last = sent + len(chunk), chunk
+                sent += len(chunk)
                 continue
             await client.send(chunk[:left])
             match fault.kind:
                 case "repeat":
-                    await client.send((last + chunk[:left])[-200:])
-                    await client.send(chunk[left:])
+                    await client.send(chunk[left:] + chunk)
                     fault = Fault("fair")
                 case "stall":
                     await anyio.sleep(0.2)
