@@ -9,7 +9,10 @@ create table core (
     -- Keys the hash of API keys, so that a copied api_key table alone cannot be tried against guesses.
     key_secret bytea not null,
     -- Rises with every change to organizations, clients and keys, so that nodes know when to read them again.
-    directory_version bigint not null default 1
+    directory_version bigint not null default 1,
+    -- The date, in the Core's time zone, as of which associations count. Nodes move it on, once a day between them all,
+    -- unless too many associations would lapse at once: null before the first node has looked.
+    access_day date
 );
 
 -- ONE counter for every accepted change of any record. Numbers drawn and not used are harmless gaps.
@@ -82,6 +85,8 @@ create table record (
     student text collate "C",
     deleted boolean not null,
     changed_at timestamptz not null,
+    -- Who creates a student sees it until the first enrolment, two years at most.
+    created_at timestamptz not null default now(),
     -- json, not jsonb: it goes out byte for byte as it was stored, and is never taken apart here.
     body json not null,
     -- Ids are unique per type across years.
@@ -109,6 +114,79 @@ create table viewer (
 
 -- The stream of one organization.
 create unique index viewer_stream on viewer (notification_type, organization, version) include (state);
+
+-- What is gone from a stream: who has to be told of revocations, and what is collected after its retention.
+create index viewer_gone on viewer (notification_type, version) include (organization, state) where state <> 'live';
+
+-- Why an organization sees the records of a student: derived from records and grants by the access worker.
+create table association (
+    student text collate "C" not null,
+    organization integer not null references organization,
+    -- created | enrolled | granted
+    cause text not null,
+    -- The id of the record that says so; empty for grants.
+    source text collate "C" not null,
+    -- Both days included.
+    begins_on date not null,
+    ends_on date,
+    -- It counted on the access day on which it was last looked at: viewer rows follow it.
+    active boolean not null,
+    primary key (student, organization, cause, source)
+);
+
+-- How many lapse between two days.
+create index association_ends on association (ends_on) where active;
+
+-- What an operator grants.
+create table access_grant (
+    student text collate "C" not null,
+    organization integer not null references organization,
+    -- The last day; null: until revoked.
+    ends_on date,
+    granted_at timestamptz not null default now(),
+    primary key (student, organization)
+);
+
+-- Students whose access has to be computed (again): at most one row each, however often raised.
+create table access_trigger (
+    student text collate "C" primary key,
+    -- Rises with every raise: who finishes removes only the trigger that he saw.
+    generation bigint not null default 1,
+    -- Now, while work waits; else the next day on which an association begins or has ended.
+    due_on date not null default '-infinity',
+    leased_until timestamptz not null default '-infinity'
+);
+
+create index access_trigger_due on access_trigger (due_on, leased_until);
+
+-- Organizations that have moved in the tree: whose streams are still to be walked, type by type, and how far.
+create table organization_move (
+    organization integer not null references organization,
+    notification_type integer not null references notification_type,
+    -- Records of its stream above `after` and up to `until` (null: not begun) may be seen by others than should.
+    after bigint not null default 0,
+    until bigint,
+    primary key (organization, notification_type)
+);
+
+-- Append-only: who came to see a student's records, or no longer does, and why.
+create table access_event (
+    happened_at timestamptz not null default now(),
+    student text collate "C" not null,
+    organization integer not null,
+    cause text not null,
+    source text not null,
+    begun boolean not null
+);
+
+create index access_event_organization on access_event (organization, happened_at);
+create index access_event_student on access_event (student, happened_at);
+
+-- The counter's value at a time, once an hour: what is older than a retention lies at or below its mark.
+create table version_mark (
+    marked_at timestamptz primary key default now(),
+    version bigint not null
+);
 
 -- Source records whose status has to be calculated (again): at most one row each, however often raised.
 create table status_trigger (

@@ -10,7 +10,7 @@ import pytest
 from homeroom import Client, HomeroomError, NotificationType
 from homeroom_server.store import records, types
 from homeroom_server.store.connection import Conn
-from homeroom_server.store.records import RecordWrite
+from homeroom_server.store.records import RecordWrite, Showing
 from homeroom_server.store.types import TypeRow
 from tests.conftest import Core
 from tests.processes import Node, running_node
@@ -20,7 +20,7 @@ from tests.records import accepted, available, note, pairs, versions_of
 async def write(connection: Conn, row: TypeRow, record_id: str, owner: int) -> list[int]:
     """What the committer does between the lock and the commit, for one new record of a public type."""
     new = RecordWrite(record_id, True, False, owner, None, "{}", body_changed=True)
-    return await records.write_records(connection, row, [new], with_viewers=False, raise_triggers=False)
+    return await records.write_records(connection, row, [new], Showing(), raise_triggers=False)
 
 
 async def test_no_reader_passes_over_a_writer_stalled_before_its_commit(plain_core: Core) -> None:

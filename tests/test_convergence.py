@@ -18,7 +18,7 @@ from homeroom import Client, NotificationType, version_hash
 from homeroom.answers import Listed
 from homeroom_server.settings import Settings
 from homeroom_server.store import records, types
-from homeroom_server.store.records import RecordWrite
+from homeroom_server.store.records import RecordWrite, Showing
 from tests.conftest import Core, open_core
 from tests.records import available, note, record
 
@@ -111,8 +111,8 @@ class World:
                 await records.lock_type(stalled, row.number)
                 owner = await stalled.fetchval("select number from organization where code = $1", organization)
                 new = RecordWrite(f"stalled.{uuid4()}", True, False, owner, None, "{}", body_changed=True)
-                seen = type_name != "Bulletin"
-                await records.write_records(stalled, row, [new], with_viewers=seen, raise_triggers=False)
+                showing = Showing(to_lineage=type_name != "Bulletin")
+                await records.write_records(stalled, row, [new], showing, raise_triggers=False)
                 tasks.start_soon(self._write_again, organization, type_name, numbers)
                 await self.step_all()
         finally:

@@ -36,9 +36,9 @@ class Caller:
     def is_ministry(self) -> bool:
         return self.organization.code == MINISTRY
 
-    def may_write_for(self, lineage: Sequence[int]) -> bool:
-        """The owning organisation, its authority and the ministry write (protocol 6); `lineage` is the owner's."""
-        return self.is_ministry or self.organization.number in lineage
+    def may_write_for(self, writers: Sequence[int]) -> bool:
+        """Whether it is one of the organisations that write a record, or the ministry (protocol 6)."""
+        return self.is_ministry or self.organization.number in writers
 
 
 def new_key() -> str:

@@ -14,11 +14,12 @@ import structlog
 
 from homeroom.errors import Code, error
 from homeroom.protocol import NotificationType
-from homeroom_server.catalogue import Audience, Catalogue
+from homeroom_server.access.rules import showing_of
+from homeroom_server.catalogue import Catalogue
 from homeroom_server.settings import Settings
 from homeroom_server.store import calls, records, triggers, types
 from homeroom_server.store.connection import Conn
-from homeroom_server.store.records import CurrentRecord, RecordWrite
+from homeroom_server.store.records import CurrentRecord, RecordWrite, Showing
 from homeroom_server.store.triggers import Trigger
 from homeroom_server.store.types import TypeRow
 
@@ -71,12 +72,13 @@ class Change(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """A committed batch: the versions of a type that it took."""
+    """A committed batch: the versions of a type that it took, and whether it raised triggers of statuses, of access."""
 
     row: TypeRow
     low: int
     high: int
     triggered: bool
+    access_triggered: bool = False
 
 
 @dataclass(slots=True)
@@ -114,6 +116,7 @@ class Committer:
         self._lanes: dict[NotificationType, _Lane] = {}
         self._waiting = 0
         self._rows: dict[NotificationType, TypeRow] = {}
+        self._showings: dict[NotificationType, Showing] = {}
 
     async def commit(self, change: Change) -> bytes:
         """Decide and store a change durably; its answer.
@@ -173,9 +176,9 @@ class Committer:
         for attempt in itertools.count(1):
             try:
                 async with self._pool.acquire() as connection:
-                    row = self._rows.get(notification_type)
-                    if row is None:
-                        row = self._rows[notification_type] = await types.ensure_type(connection, notification_type)
+                    row = await self._row(connection, notification_type)
+                    if notification_type not in self._showings:
+                        self._showings[notification_type] = await self._showing(connection, notification_type)
                     async with connection.transaction():
                         outcomes, moved = await self._write(connection, row, batch)
                 break
@@ -186,6 +189,19 @@ class Committer:
             waiting.outcome = outcome
         return moved
 
+    async def _row(self, connection: Conn, notification_type: NotificationType) -> TypeRow:
+        row = self._rows.get(notification_type)
+        if row is None:
+            row = self._rows[notification_type] = await types.ensure_type(connection, notification_type)
+        return row
+
+    async def _showing(self, connection: Conn, notification_type: NotificationType) -> Showing:
+        definition = self._catalogue.types[notification_type.name]
+        if definition.source is None:
+            return showing_of(definition, None)
+        source = await self._row(connection, NotificationType(definition.source, notification_type.school_year))
+        return showing_of(definition, source.number)
+
     async def _write(
         self, connection: Conn, row: TypeRow, batch: Sequence[_Waiting]
     ) -> tuple[list[tuple[_Waiting, bytes | Exception]], Moved | None]:
@@ -193,17 +209,15 @@ class Committer:
         await records.lock_type(connection, row.number)
         fresh, outcomes = await _claim_calls(connection, batch)
         ids = [record_id for waiting in fresh for record_id in waiting.change.ids]
-        current = await records.read_current(connection, row.record_type, ids) if ids else {}
+        showing = self._showings[row.notification_type]
+        current = await records.read_current(connection, row.record_type, ids, showing) if ids else {}
         decisions = [waiting.change.decide(row, current) for waiting in fresh]
         writes = [write for decision in decisions for write in decision.writes]
         name = row.notification_type.name
         triggered = self._catalogue.raises_triggers(name)
         versions = []
         if writes:
-            with_viewers = self._catalogue.types[name].audience is not Audience.PUBLIC
-            versions = await records.write_records(
-                connection, row, writes, with_viewers=with_viewers, raise_triggers=triggered
-            )
+            versions = await records.write_records(connection, row, writes, showing, raise_triggers=triggered)
         finished = [trigger for decision in decisions for trigger in decision.finished]
         if finished:
             due_again = [due for decision in decisions for due in decision.due_again]
@@ -216,7 +230,7 @@ class Committer:
                 await calls.keep_answer(connection, waiting.change.call, answer)
         if not versions:
             return outcomes, None
-        return outcomes, Moved(row, versions[0] - 1, versions[-1], triggered)
+        return outcomes, Moved(row, versions[0] - 1, versions[-1], triggered, showing.follows_student)
 
 
 async def _claim_calls(

@@ -1,12 +1,13 @@
 """What an operator does to a Core from the command line: organisations, clients, keys, a look at the whole."""
 
 from collections.abc import Sequence
+from datetime import date
 from typing import Any
 
 from homeroom.protocol import MINISTRY
 from homeroom_server.auth import Role, hash_key, new_key
-from homeroom_server.organizations import OrganizationsError, parse_organizations
-from homeroom_server.store import registry, triggers, types
+from homeroom_server.organizations import parse_organizations
+from homeroom_server.store import access, registry, triggers, types
 from homeroom_server.store.connection import Conn
 
 
@@ -23,10 +24,6 @@ async def load_organizations(connection: Conn, text: str) -> int:
         known = await registry.read_parents(connection)
         organizations = parse_organizations(text, known)
         moving = [o.code for o in organizations if o.code in known and known[o.code] != o.parent]
-        settled = await registry.owners_among(connection, moving)
-        if settled:
-            named = ", ".join(sorted(settled))
-            raise OrganizationsError(f"nothing was loaded: {named} own records and cannot change their parent yet")
         for organization in organizations:
             await registry.upsert_organization(
                 connection,
@@ -35,8 +32,26 @@ async def load_organizations(connection: Conn, text: str) -> int:
                 organization.parent,
                 is_ministry=organization.code == MINISTRY,
             )
+        if moving:
+            await access.note_moves(connection, moving)
         await registry.announce_directory(connection)
     return len(organizations)
+
+
+async def grant(connection: Conn, code: str, student: str, ends_on: date | None) -> None:
+    """Let an organisation see a student's records, to the end of a day or for good; OperationError if it is unknown."""
+    async with connection.transaction():
+        if not await access.put_grant(connection, code, student, ends_on):
+            raise OperationError(f"there is no school or authority {code}")
+        await access.raise_triggers(connection, [student])
+
+
+async def revoke(connection: Conn, code: str, student: str) -> None:
+    """End what was granted; OperationError if nothing was. What enrolments say goes on to count."""
+    async with connection.transaction():
+        if not await access.drop_grant(connection, code, student):
+            raise OperationError(f"{code} was granted nothing about student {student}")
+        await access.raise_triggers(connection, [student])
 
 
 async def create_client(connection: Conn, name: str, codes: Sequence[str], role: Role) -> str:

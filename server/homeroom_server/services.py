@@ -10,6 +10,7 @@ import asyncpg
 import structlog
 
 from homeroom_server import database
+from homeroom_server.access.worker import AccessWorker
 from homeroom_server.admission import Admission
 from homeroom_server.auth import Directory
 from homeroom_server.availability import Availability
@@ -47,6 +48,7 @@ class Services:
     client_streams: ClientStreams
     committer: Committer
     processor: Processor
+    access_worker: AccessWorker
 
 
 @asynccontextmanager
@@ -71,14 +73,18 @@ async def open_services(settings: Settings, database_url: str) -> AsyncIterator[
             feed.signal(moved)
             if moved.triggered:
                 processor.wake()
+            if moved.access_triggered:
+                access_worker.wake()
             await feed.announce(moved)
 
         committer = Committer(write_pool, tasks, announce, catalogue, settings)
         processor = Processor(write_pool, committer, catalogue, settings)
+        access_worker = AccessWorker(write_pool, catalogue, settings, announce)
         await directory.refresh()
         await feed.start()
         tasks.start_soon(feed.run, lambda: database.connect_to_listen(database_url))
         tasks.start_soon(processor.run)
+        tasks.start_soon(access_worker.run)
         tasks.start_soon(_keep_house, write_pool, settings)
         client_streams = ClientStreams(write_pool)
         tasks.start_soon(client_streams.run)
@@ -96,6 +102,7 @@ async def open_services(settings: Settings, database_url: str) -> AsyncIterator[
             client_streams,
             committer,
             processor,
+            access_worker,
         )
         tasks.cancel_scope.cancel()
 

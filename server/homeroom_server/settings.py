@@ -50,6 +50,18 @@ class Settings:
     status_lease_seconds: float = 30.0
     status_batch_records_max: int = 500
     idempotency_days: int = 30
+    access_lease_seconds: float = 30.0
+    access_batch_students_max: int = 100
+    access_batch_records_max: int = 500
+    """Of an organisation that has moved: records looked at in one transaction."""
+    access_lapse_share_max: float = 0.2
+    """A day on which more than this share of all associations would lapse is not begun until an operator says so."""
+    access_lapse_held_min: int = 1_000
+    """So many may always lapse."""
+    access_gains_alarm: int = 1_000
+    """An organisation that comes to be associated with so many students within 24 hours is named in the log."""
+    retention_days: int = 400
+    """After which tombstones and revocations are collected."""
 
 
 def read_settings(flags: Mapping[str, object | None] | None = None, file: Path | None = None) -> Settings:

@@ -100,7 +100,7 @@ def judge(
     """What a submitted record comes to, given the record that stands under its id."""
     if current is None:
         return _judge_new(record, caller)
-    if not caller.may_write_for(current.lineage):
+    if not caller.may_write_for(current.writers):
         return [_not_authorized("this organisation may not write this record")]
     if record.organization is not None and record.organization != current.owner_code:
         return [_not_authorized("the record belongs to another organisation; its owner never changes")]

@@ -45,7 +45,7 @@ class Acknowledgement:
         return Decision([] if isinstance(outcome, Rejection) else [outcome], answer)
 
     def _judge(self, status: CurrentRecord | None, row: TypeRow) -> RecordWrite | Rejection:
-        if status is None or status.notification_type != row.number or not self.caller.may_write_for(status.lineage):
+        if status is None or status.notification_type != row.number or not self.caller.may_write_for(status.writers):
             return Rejection(Code.NOT_AUTHORIZED_FOR_RECORD, "this organisation may not write this record")
         entries = alerts.parse_alerts(status.body)
         of_code = [entry for entry in entries if entry["alertCode"] == self.code]

@@ -12,7 +12,7 @@ _TYPE_LOCK = 1
 
 @dataclass(frozen=True, slots=True)
 class CurrentRecord:
-    """A record as it stands under the lock of its type. `lineage` is its owner's."""
+    """A record as it stands under the lock of its type. `writers`: the organisations that may change it."""
 
     id: str
     notification_type: int
@@ -21,7 +21,7 @@ class CurrentRecord:
     source_version: int | None
     owner: int
     owner_code: str
-    lineage: Sequence[int]
+    writers: Sequence[int]
     student: str | None
     deleted: bool
     body: str
@@ -46,28 +46,52 @@ async def lock_type(connection: Conn, type_number: int) -> None:
     await connection.execute("select pg_advisory_xact_lock($1, $2)", _TYPE_LOCK, type_number)
 
 
-async def read_current(connection: Conn, record_type: int, ids: Sequence[str]) -> Mapping[str, CurrentRecord]:
+@dataclass(frozen=True, slots=True)
+class Showing:
+    """Who a record of a type is shown to when it is written; anything else is the access worker's.
+
+    `to_lineage`: its owner's lineage. `source_type`: who sees the source of this status (the number of its type).
+    Neither: everybody sees it, so that no rows are kept. `owned`: the owner's lineage always sees it, and writes it.
+    `follows_student`: what is written may change who sees some record of its student; `always`, or if the record is
+    new, comes or goes, or names another student.
+    """
+
+    to_lineage: bool = False
+    source_type: int | None = None
+    owned: bool = True
+    follows_student: bool = False
+    always: bool = False
+
+
+async def read_current(
+    connection: Conn, record_type: int, ids: Sequence[str], showing: Showing
+) -> Mapping[str, CurrentRecord]:
     """The records of a type as they stand, by id."""
     rows = await connection.fetch(
         """
         select r.id, r.notification_type, r.version, r.body_version, r.source_version, r.owner,
-               o.code as owner_code, o.lineage, r.student, r.deleted, r.body
+               o.code as owner_code, r.student, r.deleted, r.body,
+               case when $3 then o.lineage else array(
+                   select v.organization from viewer v
+                   where v.notification_type = r.notification_type and v.id = r.id and v.state <> 'revoked'
+               ) end as writers
         from record r join organization o on o.number = r.owner
         where r.record_type = $1 and r.id = any($2::text[])
         """,
         record_type,
         ids,
+        showing.owned,
     )
     return {row["id"]: CurrentRecord(**row) for row in rows}
 
 
 async def write_records(
-    connection: Conn, row: TypeRow, writes: Sequence[RecordWrite], *, with_viewers: bool, raise_triggers: bool
+    connection: Conn, row: TypeRow, writes: Sequence[RecordWrite], showing: Showing, *, raise_triggers: bool
 ) -> list[int]:
     """Store accepted changes in one statement; their versions, in order. Only under the type's lock.
 
-    Draws the versions, writes records and the rows of all who see them (`with_viewers`: unless everybody does),
-    raises status triggers, moves the watermark. UniqueViolationError: an id exists by now under another year.
+    Draws the versions, writes records and the rows of those who see them, raises status and access triggers, moves
+    the watermark. UniqueViolationError: an id exists by now under another year.
     """
     return await connection.fetchval(  # type: ignore[no-any-return]
         """
@@ -75,6 +99,9 @@ async def write_records(
             select w.*, nextval('core_version') as version
             from unnest($3::text[], $4::boolean[], $5::boolean[], $6::int[], $7::text[], $8::text[], $9::boolean[],
                         $10::bigint[]) as w(id, is_new, deleted, owner, student, body, body_changed, source_version)
+        ), stood as (
+            select r.id, r.student, r.deleted from incoming w join record r on r.record_type = $1 and r.id = w.id
+            where not w.is_new and ($11 or $15)
         ), stored as (
             insert into record (record_type, id, notification_type, version, body_version, source_version,
                                 owner, student, deleted, changed_at, body)
@@ -92,17 +119,34 @@ async def write_records(
             insert into viewer (notification_type, id, organization, version, state)
             select $2, w.id, seen.by, w.version, case when w.deleted then 'deleted' else 'live' end::visibility
             from incoming w join organization o on o.number = w.owner cross join unnest(o.lineage) as seen(by)
-            where $11 and w.is_new
+            left join stood s on s.id = w.id
+            where $11 and (w.is_new or ($14 and s.deleted and not w.deleted))
+            on conflict (notification_type, id, organization) do nothing -- its row, if it was kept, moves below
+        ), shown_as_source as (
+            insert into viewer (notification_type, id, organization, version, state)
+            select $2, w.id, v.organization, w.version, case when w.deleted then 'deleted' else 'live' end::visibility
+            from incoming w join viewer v on v.notification_type = $13 and v.id = w.id and v.state <> 'revoked'
+            on conflict (notification_type, id, organization) do update
+            set version = excluded.version, state = excluded.state
         ), shown_again as (
             update viewer v
             set version = w.version, state = case when w.deleted then 'deleted' else 'live' end::visibility
             from incoming w
-            where not w.is_new and v.notification_type = $2 and v.id = w.id and v.state <> 'revoked'
+            where $11 and not w.is_new and v.notification_type = $2 and v.id = w.id and v.state <> 'revoked'
         ), raised as (
             insert into status_trigger (record_type, id, changed)
             select $1, id, true from incoming where $12
             on conflict (record_type, id) do update
             set generation = status_trigger.generation + 1, due_at = now(), changed = true
+        ), access_raised as (
+            insert into access_trigger (student)
+            select distinct f.student from incoming w left join stood s on s.id = w.id
+            cross join unnest(array[w.student, s.student]) as f(student)
+            where $15 and f.student is not null
+              and ($16 or w.is_new or s.deleted <> w.deleted or s.student is distinct from w.student)
+            order by 1 -- everybody in one order, so that two commits cannot wait for each other
+            on conflict (student) do update
+            set generation = access_trigger.generation + 1, due_on = '-infinity', leased_until = '-infinity'
         ), marked as (
             update notification_type set watermark = (select max(version) from incoming) where number = $2
         )
@@ -118,6 +162,10 @@ async def write_records(
         [w.body for w in writes],
         [w.body_changed for w in writes],
         [w.source_version for w in writes],
-        with_viewers,
+        showing.to_lineage,
         raise_triggers,
+        showing.source_type,
+        showing.owned,
+        showing.follows_student,
+        showing.always,
     )

@@ -91,18 +91,6 @@ async def read_parents(connection: Conn) -> dict[str, str]:
     return {row["code"]: row["parent"] for row in rows}
 
 
-async def owners_among(connection: Conn, codes: Sequence[str]) -> set[str]:
-    """Those of `codes` that own at least one record."""
-    rows = await connection.fetch(
-        """
-        select o.code from organization o
-        where o.code = any($1::text[]) and exists (select from record r where r.owner = o.number)
-        """,
-        codes,
-    )
-    return {row["code"] for row in rows}
-
-
 async def upsert_organization(connection: Conn, code: str, name: str, parent: str, *, is_ministry: bool) -> None:
     """Write one organisation whose parent is there already; its lineage follows from the parent's."""
     await connection.execute(

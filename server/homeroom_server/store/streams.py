@@ -253,9 +253,15 @@ async def moved_viewers(connection: Conn, type_number: int, low: int, high: int)
     """The organisations whose stream of a type has something with low < version <= high."""
     viewers: list[int] = await connection.fetchval(
         """
-        select coalesce(array_agg(distinct v.organization), '{}')
-        from record r join viewer v on v.notification_type = r.notification_type and v.id = r.id
-        where r.notification_type = $1 and r.version > $2 and r.version <= $3 and v.state <> 'revoked'
+        select coalesce(array_agg(distinct found.organization), '{}')
+        from (
+            select v.organization
+            from record r join viewer v on v.notification_type = r.notification_type and v.id = r.id
+            where r.notification_type = $1 and r.version > $2 and r.version <= $3 and v.state <> 'revoked'
+            union all
+            select organization from viewer
+            where notification_type = $1 and version > $2 and version <= $3 and state <> 'live'
+        ) found
         """,
         type_number,
         low,

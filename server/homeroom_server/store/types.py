@@ -1,5 +1,6 @@
 """Numbers of types, their watermarks, and the history that the database is in."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from homeroom.protocol import NotificationType
@@ -55,6 +56,18 @@ async def find_type(connection: Conn, wanted: NotificationType) -> TypeRow | Non
         wanted.school_year or 0,
     )
     return None if row is None else _type_row(*row.values())
+
+
+async def read_types(connection: Conn, numbers: Sequence[int]) -> dict[int, TypeRow]:
+    """The rows of types, by number."""
+    rows = await connection.fetch(
+        """
+        select n.number, n.record_type, r.name, n.school_year, n.watermark
+        from notification_type n join record_type r on r.number = n.record_type where n.number = any($1::int[])
+        """,
+        numbers,
+    )
+    return {row["number"]: _type_row(*row.values()) for row in rows}
 
 
 async def ensure_type(connection: Conn, wanted: NotificationType) -> TypeRow:

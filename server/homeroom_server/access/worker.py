@@ -1,0 +1,166 @@
+"""Works off access triggers and moved organisations: who sees a record is made what it should be (decision 9)."""
+
+from collections.abc import Awaitable, Callable, Sequence
+
+import anyio
+import asyncpg
+import orjson
+import structlog
+
+from homeroom_server.access import calendar
+from homeroom_server.access.associations import Association, Creation, Enrolment, Grant, derive
+from homeroom_server.access.rules import access_rules
+from homeroom_server.catalogue import Catalogue
+from homeroom_server.committer import Moved
+from homeroom_server.settings import Settings
+from homeroom_server.store import access, types
+from homeroom_server.store.access import AccessTrigger, AssociationRow, Move, MovedType, RuleRow
+from homeroom_server.store.connection import Conn
+
+_FAILURES = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
+
+log = structlog.get_logger()
+
+
+class AccessWorker:
+    """One worker of a node. Any number of nodes may run one: students are claimed by a lease, moves by a row lock."""
+
+    def __init__(
+        self,
+        pool: asyncpg.Pool,
+        catalogue: Catalogue,
+        settings: Settings,
+        announce: Callable[[Moved], Awaitable[None]],
+    ) -> None:
+        self._pool = pool
+        self._settings = settings
+        self._announce = announce
+        self._catalogue = catalogue
+        self._rules = access_rules(catalogue)
+        self._rows: Sequence[RuleRow] = ()
+        self._numbers: dict[str, int] = {}
+        self._work = anyio.Event()
+        self._held = calendar.Holding()
+
+    def wake(self) -> None:
+        """Triggers have been raised on this node."""
+        self._work.set()
+
+    async def run(self) -> None:
+        """Work until cancelled; failures of the database wait for the next poll."""
+        while True:
+            self._work = anyio.Event()
+            try:
+                await calendar.begin_day(self._pool, self._settings, self._held)
+                while await self.process_students():
+                    pass
+                while await self.process_move():
+                    pass
+            except _FAILURES as failure:
+                log.warning("access waits", kind=type(failure).__name__)
+            except Exception:  # leases end and the next poll tries again
+                log.exception("access waits")
+            with anyio.move_on_after(self._settings.feed_poll_seconds):
+                await self._work.wait()
+
+    async def process_students(self) -> int:
+        """Claim some students and settle who sees their records; how many there were."""
+        limit, lease = self._settings.access_batch_students_max, self._settings.access_lease_seconds
+        async with self._pool.acquire() as connection:
+            await self._prepare(connection)
+            claimed = await access.claim_triggers(connection, lease, limit)
+            if not claimed:
+                return 0
+            try:
+                moved = await self._settle(connection, claimed)
+            except BaseException:
+                with anyio.CancelScope(shield=True):
+                    await access.release_triggers(connection, claimed)
+                raise
+        await self._tell(moved)
+        return len(claimed)
+
+    async def _settle(self, connection: Conn, claimed: Sequence[AccessTrigger]) -> list[MovedType]:
+        """One transaction. What commits between two of its steps has raised the trigger again (decision 9)."""
+        students = [trigger.student for trigger in claimed]
+        async with connection.transaction():
+            await access.lock_students(connection, students)
+            locked = await access.lock_types_of(connection, students, self._rows)
+            associations = await self._associations(connection, students)
+            begun = await access.write_associations(connection, students, associations)
+            moved = await access.show_and_hide(connection, self._rows, locked, students)
+            await access.finish_triggers(connection, claimed)
+        await self._watch_volume(connection, [code for code, _ in begun])
+        return moved
+
+    async def _associations(self, connection: Conn, students: Sequence[str]) -> list[AssociationRow]:
+        own = {self._numbers[r.name] for r in self._rules if not r.by_owner}
+        enrolling = {self._numbers[r.name]: r.association for r in self._rules if r.association is not None}
+        facts = await access.read_facts(connection, students, [*own, *enrolling], self._settings.time_zone)
+        grants = await access.read_grants(connection, students)
+        found: list[Association] = derive(
+            [Creation(f.student, f.id, f.owner_code, f.created_on) for f in facts if f.record_type in own],
+            [
+                Enrolment(f.student, f.id, enrolling[f.record_type], orjson.loads(f.body))
+                for f in facts
+                if f.record_type in enrolling
+            ],
+            [Grant(g.student, g.organization, g.ends_on) for g in grants],
+        )
+        return [AssociationRow(a.student, a.organization, a.cause, a.source, a.begins_on, a.ends_on) for a in found]
+
+    async def process_move(self) -> bool:
+        """Settle a page of what an organisation sees that has moved in the tree; whether there was one."""
+        async with self._pool.acquire() as connection:
+            await self._prepare(connection)
+            async with connection.transaction():
+                move = await access.claim_move(connection)
+                if move is None:
+                    return False
+                moved = await self._settle_page(connection, move)
+        await self._tell(moved)
+        return True
+
+    async def _settle_page(self, connection: Conn, move: Move) -> list[MovedType]:
+        rule = next((row for row in self._rows if row.record_type == move.record_type), None)
+        if rule is None:  # a public type, or a status type, whose rows go with its source's
+            await access.note_move(connection, move, None, 0)
+            return []
+        locked = await access.lock_with_status(connection, move, rule)
+        limit = self._settings.access_batch_records_max
+        until, page = await access.next_of_move(connection, move, limit)
+        keys = [(move.notification_type, record_id) for _, record_id in page]
+        moved = await access.show_and_hide(connection, self._rows, locked, [], keys)
+        await access.note_move(connection, move, page[-1][0] if len(page) == limit else None, until)
+        return moved
+
+    async def _prepare(self, connection: Conn) -> None:
+        """Learn the numbers of the catalogue's types, once."""
+        if self._rows:
+            return
+        self._numbers = await types.ensure_record_types(connection, list(self._catalogue.types))
+        self._rows = [
+            RuleRow(
+                self._numbers[rule.name],
+                rule.by_owner,
+                rule.open,
+                rule.shared_path,
+                None if rule.status is None else self._numbers[rule.status],
+            )
+            for rule in self._rules
+        ]
+
+    async def _tell(self, moved: Sequence[MovedType]) -> None:
+        if not moved:
+            return
+        async with self._pool.acquire() as connection:
+            rows = await types.read_types(connection, [each.number for each in moved])
+        for each in moved:
+            await self._announce(Moved(rows[each.number], each.low, each.high, triggered=each.gained > 0))
+
+    async def _watch_volume(self, connection: Conn, codes: Sequence[str]) -> None:
+        """Enrolling a student opens a child's records: who opens very many is named."""
+        if codes:
+            for code, students in await access.students_of_organization(connection, codes):
+                if students >= self._settings.access_gains_alarm:
+                    log.warning("an organisation came to see very many students", organization=code, students=students)
