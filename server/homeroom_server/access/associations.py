@@ -12,7 +12,7 @@ _MONTHS_AFTER_CREATION = 24
 
 @dataclass(frozen=True, slots=True)
 class Creation:
-    """A student record: who brought it in, and on which day."""
+    """A student record, deleted or not: who brought it in, and on which day. Who deletes it may undelete it."""
 
     student: str
     record_id: str

@@ -86,10 +86,12 @@ class AccessWorker:
         async with connection.transaction():
             await access.lock_students(connection, students)
             locked = await access.lock_types_of(connection, students, self._rows)
+            # Read once: the day may move on between two statements, and both must speak of the same.
+            day = await access.access_day(connection) or await access.today(connection, self._settings.time_zone)
             associations = await self._associations(connection, students)
-            begun = await access.write_associations(connection, students, associations)
+            begun = await access.write_associations(connection, students, associations, day)
             moved = await access.show_and_hide(connection, self._rows, locked, students)
-            await access.finish_triggers(connection, claimed)
+            await access.finish_triggers(connection, claimed, day)
         await self._watch_volume(connection, [code for code, _ in begun])
         return moved
 
@@ -103,7 +105,7 @@ class AccessWorker:
             [
                 Enrolment(f.student, f.id, enrolling[f.record_type], orjson.loads(f.body))
                 for f in facts
-                if f.record_type in enrolling
+                if f.record_type in enrolling and not f.deleted
             ],
             [Grant(g.student, g.organization, g.ends_on) for g in grants],
         )

@@ -28,6 +28,7 @@ class FactRow:
     student: str
     owner_code: str
     created_on: date
+    deleted: bool
     body: str
 
 
@@ -168,13 +169,13 @@ async def release_triggers(connection: Conn, triggers: Sequence[AccessTrigger]) 
 async def read_facts(
     connection: Conn, students: Sequence[str], record_types: Sequence[int], time_zone: str
 ) -> list[FactRow]:
-    """The records of these types that name one of the students, deleted ones left out."""
+    """The records of these types that name one of the students."""
     rows = await connection.fetch(
         """
         select r.record_type, r.id, r.student, o.code as owner_code,
-               (r.created_at at time zone $3)::date as created_on, r.body
+               (r.created_at at time zone $3)::date as created_on, r.deleted, r.body
         from record r join organization o on o.number = r.owner
-        where r.record_type = any($2::int[]) and r.student = any($1::text[]) and not r.deleted
+        where r.record_type = any($2::int[]) and r.student = any($1::text[])
         """,
         students,
         record_types,
@@ -195,9 +196,9 @@ async def read_grants(connection: Conn, students: Sequence[str]) -> list[GrantRo
 
 
 async def write_associations(
-    connection: Conn, students: Sequence[str], associations: Sequence[AssociationRow]
+    connection: Conn, students: Sequence[str], associations: Sequence[AssociationRow], day: date
 ) -> list[tuple[str, int]]:
-    """Make these the associations of the students, active where the access day lies within their days.
+    """Make these the associations of the students, active where that day lies within their days.
 
     Those of unknown organisations are left out. Who comes to be associated, or no longer is, is noted as an event.
     Returns organisations by code, with how many of the students they came to be associated with.
@@ -206,11 +207,10 @@ async def write_associations(
         """
         with derived as materialized (
             select a.student, o.number as organization, a.cause, a.source, a.begins_on, a.ends_on,
-                   a.begins_on <= day.today and coalesce(a.ends_on, 'infinity') >= day.today as active
+                   a.begins_on <= $8 and coalesce(a.ends_on, 'infinity') >= $8 as active
             from unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::date[], $7::date[])
                  as a(student, code, cause, source, begins_on, ends_on)
             join organization o on o.code = a.code and o.lineage <> '{}'
-            cross join (select coalesce(access_day, current_date) as today from core) day
         ), before as materialized (
             select * from association where student = any($1::text[])
         ), gone as (
@@ -249,6 +249,7 @@ async def write_associations(
         [a.source for a in associations],
         [a.begins_on for a in associations],
         [a.ends_on for a in associations],
+        day,
     )
     return [(row["code"], row["students"]) for row in rows]
 
@@ -362,8 +363,8 @@ async def show_and_hide(
     return [MovedType(**row) for row in rows]
 
 
-async def finish_triggers(connection: Conn, triggers: Sequence[AccessTrigger]) -> None:
-    """These students' access is what it should be: their triggers come due when an association begins or has ended.
+async def finish_triggers(connection: Conn, triggers: Sequence[AccessTrigger], day: date) -> None:
+    """These students' access is what it should be on that day: they come due when an association begins or has ended.
 
     One that was raised meanwhile stays due.
     """
@@ -371,12 +372,10 @@ async def finish_triggers(connection: Conn, triggers: Sequence[AccessTrigger]) -
         """
         with done as materialized (
             select d.student, d.generation, (
-                select min(case when a.begins_on > day.today then a.begins_on else a.ends_on + 1 end)
-                from association a
-                where a.student = d.student and (a.begins_on > day.today or a.ends_on >= day.today)
+                select min(case when a.begins_on > $3 then a.begins_on else a.ends_on + 1 end)
+                from association a where a.student = d.student and (a.begins_on > $3 or a.ends_on >= $3)
             ) as due_on
             from unnest($1::text[], $2::bigint[]) as d(student, generation)
-            cross join (select coalesce(access_day, current_date) as today from core) day
         ), over as (
             delete from access_trigger t using done d
             where t.student = d.student and t.generation = d.generation and d.due_on is null
@@ -386,6 +385,7 @@ async def finish_triggers(connection: Conn, triggers: Sequence[AccessTrigger]) -
         """,
         [t.student for t in triggers],
         [t.generation for t in triggers],
+        day,
     )
 
 

@@ -115,13 +115,17 @@ async def write_records(
                 body = w.body::json
             from incoming w
             where not w.is_new and r.record_type = $1 and r.id = w.id
-        ), shown as (
-            insert into viewer (notification_type, id, organization, version, state)
-            select $2, w.id, seen.by, w.version, case when w.deleted then 'deleted' else 'live' end::visibility
+        ), shown_at_once as (
+            select w.id, seen.by as organization, w.version,
+                   case when w.deleted then 'deleted' else 'live' end::visibility as state
             from incoming w join organization o on o.number = w.owner cross join unnest(o.lineage) as seen(by)
             left join stood s on s.id = w.id
             where $11 and (w.is_new or ($14 and s.deleted and not w.deleted))
-            on conflict (notification_type, id, organization) do nothing -- its row, if it was kept, moves below
+        ), shown as (
+            insert into viewer (notification_type, id, organization, version, state)
+            select $2, id, organization, version, state from shown_at_once
+            on conflict (notification_type, id, organization) do update
+            set version = excluded.version, state = excluded.state
         ), shown_as_source as (
             insert into viewer (notification_type, id, organization, version, state)
             select $2, w.id, v.organization, w.version, case when w.deleted then 'deleted' else 'live' end::visibility
@@ -133,6 +137,7 @@ async def write_records(
             set version = w.version, state = case when w.deleted then 'deleted' else 'live' end::visibility
             from incoming w
             where $11 and not w.is_new and v.notification_type = $2 and v.id = w.id and v.state <> 'revoked'
+              and not exists (select from shown_at_once s where s.id = v.id and s.organization = v.organization)
         ), raised as (
             insert into status_trigger (record_type, id, changed)
             select $1, id, true from incoming where $12
