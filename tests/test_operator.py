@@ -14,9 +14,10 @@ from homeroom_server.catalogue import CatalogueError, load_catalogue
 from homeroom_server.operations import load_organizations
 from homeroom_server.organizations import OrganizationsError
 from homeroom_server.settings import SettingsError, read_settings
+from tests.access import settled
 from tests.conftest import PROVINCE, Core
 from tests.processes import Node, homeroom, running_node
-from tests.records import accepted, note
+from tests.records import accepted, available, note, pairs
 
 MEMBERS = 'school_year = "none"\nid_format = "code"\naudience = "owner"\n'
 
@@ -51,17 +52,16 @@ class TestOrganizations:
         assert all(fault in str(failure.value) for fault in faults), str(failure.value)
         assert await connection.fetchval("select count(*) from organization") == 6
 
-    async def test_a_school_with_records_cannot_change_its_authority(self, plain_core: Core) -> None:
+    async def test_a_school_with_records_may_change_its_authority(self, plain_core: Core) -> None:
         await accepted(await plain_core.client("S.0982"), "Note", note("a"))
-        connection = await plain_core.connect()
-        moved = PROVINCE.replace("School,A.3020", "School,A.3030")
-        with pytest.raises(OrganizationsError, match=r"S\.0982 own"):
-            await load_organizations(connection, moved)
-        moved = PROVINCE.replace("Elk Valley School,A.3020", "Elk Valley School,A.3030")
-        await load_organizations(connection, moved)
+        moved = PROVINCE.replace("Maple Ridge School,A.3020", "Maple Ridge School,A.3030")
+        await load_organizations(await plain_core.connect(), moved)
         await plain_core.services.directory.refresh()
-        async with plain_core.client_with(await plain_core.key("A.3030"), "S.0983") as client:
+        async with plain_core.client_with(await plain_core.key("A.3030"), "S.0982") as client:
             await accepted(client, "Note", note("b"))
+        await settled(plain_core.services)
+        prairie = await plain_core.client("A.3030")
+        assert {record_id for record_id, _ in pairs(await available(prairie, "Note"))} == {"a", "b"}
 
 
 class TestCatalogue:

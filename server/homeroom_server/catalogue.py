@@ -111,6 +111,13 @@ class Catalogue:
 
         Raises FixRequest: 3005 unknown type, 3006 year not expected, 3008 year missing.
         """
+        asked, definition = self.resolve_in_any_year(text)
+        if definition.school_year is YearRule.REQUIRED and asked.school_year is None:
+            raise error(Code.YEAR_MISSING, f"{definition.name} takes a school year: {definition.name}.YYYY")
+        return asked, definition
+
+    def resolve_in_any_year(self, text: str) -> tuple[NotificationType, TypeDefinition]:
+        """As `resolve`, but the year may be left out: ids are unique per type across years."""
         try:
             asked = NotificationType.parse(text)
         except ValueError as fault:
@@ -120,8 +127,6 @@ class Catalogue:
             raise error(Code.UNKNOWN_TYPE, f"there is no notification type {asked.name}")
         if definition.school_year is YearRule.NONE and asked.school_year is not None:
             raise error(Code.UNEXPECTED_YEAR, f"{definition.name} takes no school year")
-        if definition.school_year is YearRule.REQUIRED and asked.school_year is None:
-            raise error(Code.YEAR_MISSING, f"{definition.name} takes a school year: {definition.name}.YYYY")
         return NotificationType(definition.name, asked.school_year), definition
 
     def find(self, text: str) -> tuple[NotificationType, TypeDefinition] | HomeroomError:

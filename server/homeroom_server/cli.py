@@ -1,63 +1,43 @@
 """The `homeroom` command. Exit codes: 0 done, 1 refused or failed (said on stderr), 2 wrong usage."""
 
-import asyncio
 import json
 import logging
 import sys
-from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import Annotated, NoReturn, TypeVar
+from typing import Annotated
 
-import asyncpg
 import structlog
 import typer
 import uvloop
-from rich.console import Console
 from rich.table import Table
 
-from homeroom.errors import HomeroomError
 from homeroom_server import database, explanation, operations
 from homeroom_server.auth import Role
-from homeroom_server.catalogue import CatalogueError, load_catalogue
-from homeroom_server.demo.edfi import EdfiError, read_district
-from homeroom_server.demo.node import NodeError
+from homeroom_server.catalogue import load_catalogue
+from homeroom_server.command.access import access_app
+from homeroom_server.command.invocation import (
+    AsJson,
+    Config,
+    DatabaseUrl,
+    DataDir,
+    NodesCatalogue,
+    err,
+    out,
+    refusals,
+    settings_of,
+    with_connection,
+)
+from homeroom_server.demo.edfi import read_district
 from homeroom_server.demo.province import generate_province
 from homeroom_server.demo.run import run_demo
-from homeroom_server.demo.story import DemoError
 from homeroom_server.organizations import OrganizationsError
 from homeroom_server.server import serve as serve_node
-from homeroom_server.settings import Settings, SettingsError, read_settings
 from homeroom_server.store import schema
-
-T = TypeVar("T")
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 client_app = typer.Typer(no_args_is_help=True, help="Systems that call the Core.")
 app.add_typer(client_app, name="client")
-
-out = Console()
-err = Console(stderr=True)
-
-DataDir = Annotated[
-    str | None,
-    typer.Option(help="Where the embedded PostgreSQL keeps its files.", show_default="homeroom-data"),
-]
-DatabaseUrl = Annotated[str | None, typer.Option(help="A PostgreSQL of your own instead of the embedded one.")]
-Config = Annotated[Path | None, typer.Option(help="A TOML file of settings.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
-
-_EXPECTED = (
-    SettingsError,
-    CatalogueError,
-    OrganizationsError,
-    operations.OperationError,
-    database.DatabaseError,
-    EdfiError,
-    HomeroomError,
-    NodeError,
-    DemoError,
-    OSError,
-)
+app.add_typer(access_app)
 
 
 def main() -> None:
@@ -94,8 +74,8 @@ def serve(
         "database_url": database_url,
         "catalogue": catalogue,
     }
-    settings = _settings(flags, config)
-    with _refusals(), database.open_database(settings) as url:
+    settings = settings_of(flags, config)
+    with refusals(), database.open_database(settings) as url:
         uvloop.run(
             serve_node(settings, url, lambda at: err.print(f"homeroom serves at {at}", highlight=False, soft_wrap=True))
         )
@@ -104,7 +84,7 @@ def serve(
 @app.command()
 def migrate(data_dir: DataDir = None, database_url: DatabaseUrl = None, config: Config = None) -> None:
     """Bring the database to this version's schema."""
-    _with_connection(_settings({"data_dir": data_dir, "database_url": database_url}, config), schema.apply)
+    with_connection(settings_of({"data_dir": data_dir, "database_url": database_url}, config), schema.apply)
     out.print(f"the database has schema {schema.SCHEMA_VERSION}")
 
 
@@ -116,13 +96,13 @@ def load_organizations(
     config: Config = None,
 ) -> None:
     """Add and update schools, authorities and the ministry; all of the file or nothing."""
-    settings = _settings({"data_dir": data_dir, "database_url": database_url}, config)
-    with _refusals():
+    settings = settings_of({"data_dir": data_dir, "database_url": database_url}, config)
+    with refusals():
         try:
             text = file.read_text(encoding="utf-8")
         except UnicodeDecodeError as fault:
             raise OrganizationsError(f"{file} is not UTF-8: {fault}") from fault
-    count = _with_connection(settings, lambda connection: operations.load_organizations(connection, text))
+    count = with_connection(settings, lambda connection: operations.load_organizations(connection, text))
     out.print(f"{count} organisations loaded")
 
 
@@ -137,8 +117,8 @@ def client_create(
     as_json: AsJson = False,
 ) -> None:
     """Register a system and print its API key, once."""
-    settings = _settings({"data_dir": data_dir, "database_url": database_url}, config)
-    key = _with_connection(settings, lambda connection: operations.create_client(connection, name, organization, role))
+    settings = settings_of({"data_dir": data_dir, "database_url": database_url}, config)
+    key = with_connection(settings, lambda connection: operations.create_client(connection, name, organization, role))
     _print_key(name, key, as_json)
 
 
@@ -151,8 +131,8 @@ def client_rotate(
     as_json: AsJson = False,
 ) -> None:
     """Give a client a new key and disable those it had."""
-    settings = _settings({"data_dir": data_dir, "database_url": database_url}, config)
-    key = _with_connection(settings, lambda connection: operations.rotate_key(connection, name))
+    settings = settings_of({"data_dir": data_dir, "database_url": database_url}, config)
+    key = with_connection(settings, lambda connection: operations.rotate_key(connection, name))
     _print_key(name, key, as_json)
 
 
@@ -175,8 +155,8 @@ def client_list(
     data_dir: DataDir = None, database_url: DatabaseUrl = None, config: Config = None, as_json: AsJson = False
 ) -> None:
     """Every client and the organisations it is registered for."""
-    settings = _settings({"data_dir": data_dir, "database_url": database_url}, config)
-    clients = _with_connection(settings, operations.list_clients)
+    settings = settings_of({"data_dir": data_dir, "database_url": database_url}, config)
+    clients = with_connection(settings, operations.list_clients)
     if as_json:
         typer.echo(json.dumps(clients))
         return
@@ -192,14 +172,20 @@ def status(
     data_dir: DataDir = None, database_url: DatabaseUrl = None, config: Config = None, as_json: AsJson = False
 ) -> None:
     """Where the Core stands: epoch, watermarks, what waits."""
-    settings = _settings({"data_dir": data_dir, "database_url": database_url}, config)
-    found = _with_connection(settings, operations.read_status)
+    settings = settings_of({"data_dir": data_dir, "database_url": database_url}, config)
+    found = with_connection(settings, lambda connection: operations.read_status(connection, settings.time_zone))
     if as_json:
         typer.echo(json.dumps(found))
         return
     out.print(f"epoch {found['epoch']}")
     out.print(f"{found['organizations']} organisations, {found['clients']} clients")
     out.print(f"{found['triggersWaiting']} status triggers waiting")
+    out.print(
+        f"{found['accessTriggersWaiting']} students and {found['organizationMovesWaiting']} moved organisations"
+        " whose access waits to be computed"
+    )
+    behind = ", behind today: see homeroom access-day" if found["accessDayBehind"] else ""
+    out.print(f"access day {found['accessDay'] or 'not begun'}{behind}", highlight=False)
     table = Table("notification type", "watermark")
     for row in found["types"]:
         table.add_row(row["notificationType"], str(row["watermark"]))
@@ -212,15 +198,15 @@ def explain_mismatch(
     notification_type: Annotated[str, typer.Argument(help="Type or Type.YYYY")],
     data_dir: DataDir = None,
     database_url: DatabaseUrl = None,
-    catalogue: Annotated[str | None, typer.Option(help="The catalogue that the nodes use.")] = None,
+    catalogue: NodesCatalogue = None,
     config: Config = None,
     as_json: AsJson = False,
 ) -> None:
     """Say why a client's hash keeps differing: what it was told, what changed since it agreed, which ids differ."""
-    settings = _settings({"data_dir": data_dir, "database_url": database_url, "catalogue": catalogue}, config)
-    with _refusals():
+    settings = settings_of({"data_dir": data_dir, "database_url": database_url, "catalogue": catalogue}, config)
+    with refusals():
         wanted, definition = load_catalogue(settings.catalogue).resolve(notification_type)
-    found = _with_connection(
+    found = with_connection(
         settings, lambda connection: explanation.explain_mismatch(connection, client, wanted, definition)
     )
     if as_json:
@@ -241,51 +227,16 @@ def demo(
     serve: Annotated[bool, typer.Option("--serve", help="Keep the Core running afterwards.")] = False,
 ) -> None:
     """Show the main job: a province, two schools that follow it, changes that reach them, a repair."""
-    with _refusals():
+    with refusals():
         district = generate_province(students) if edfi is None else read_district(edfi)
         run_demo(district, folder, port, out, serve=serve)
-
-
-class _refusals:  # noqa: N801 - reads as a statement
-    """Says what was refused in one line and exits with 1, where a traceback would not help."""
-
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, kind: type[BaseException] | None, failure: BaseException | None, trace: object) -> None:
-        if isinstance(failure, _EXPECTED):
-            _refuse(failure)
-
-
-def _refuse(failure: BaseException) -> NoReturn:
-    err.print(f"homeroom: {failure}", style="red", markup=False, highlight=False, soft_wrap=True)
-    raise typer.Exit(1) from None
-
-
-def _settings(flags: Mapping[str, object | None], config: Path | None) -> Settings:
-    with _refusals():
-        return read_settings(flags, config)
-
-
-def _with_connection(settings: Settings, work: Callable[[asyncpg.Connection], Awaitable[T]]) -> T:
-    """Do one piece of work on the database, whether or not a server runs on it."""
-
-    async def connected(url: str) -> T:
-        await database.apply_schema(url)
-        connection = await asyncpg.connect(url, timeout=10)
-        try:
-            return await work(connection)
-        finally:
-            await connection.close()
-
-    with _refusals(), database.open_database(settings) as url:
-        return asyncio.run(connected(url))
 
 
 def _set_disabled(
     name: str, data_dir: str | None, database_url: str | None, config: Path | None, *, disabled: bool
 ) -> None:
-    settings = _settings({"data_dir": data_dir, "database_url": database_url}, config)
-    _with_connection(settings, lambda connection: operations.set_client_disabled(connection, name, disabled=disabled))
+    settings = settings_of({"data_dir": data_dir, "database_url": database_url}, config)
+    with_connection(settings, lambda connection: operations.set_client_disabled(connection, name, disabled=disabled))
     out.print(f"{name} is {'disabled' if disabled else 'enabled'}")
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from homeroom.protocol import MINISTRY
 from homeroom_server.auth import Role, hash_key, new_key
 from homeroom_server.organizations import parse_organizations
+from homeroom_server.rule_set import id_or_none
 from homeroom_server.store import access, registry, triggers, types
 from homeroom_server.store.connection import Conn
 
@@ -40,6 +41,7 @@ async def load_organizations(connection: Conn, text: str) -> int:
 
 async def grant(connection: Conn, code: str, student: str, ends_on: date | None) -> None:
     """Let an organisation see a student's records, to the end of a day or for good; OperationError if it is unknown."""
+    student = _student(student)
     async with connection.transaction():
         if not await access.put_grant(connection, code, student, ends_on):
             raise OperationError(f"there is no school or authority {code}")
@@ -48,6 +50,7 @@ async def grant(connection: Conn, code: str, student: str, ends_on: date | None)
 
 async def revoke(connection: Conn, code: str, student: str) -> None:
     """End what was granted; OperationError if nothing was. What enrolments say goes on to count."""
+    student = _student(student)
     async with connection.transaction():
         if not await access.drop_grant(connection, code, student):
             raise OperationError(f"{code} was granted nothing about student {student}")
@@ -105,18 +108,32 @@ async def list_clients(connection: Conn) -> list[dict[str, Any]]:
     ]
 
 
-async def read_status(connection: Conn) -> dict[str, Any]:
-    """Where the Core stands: epoch, watermarks, what waits."""
+async def read_status(connection: Conn, time_zone: str) -> dict[str, Any]:
+    """Where the Core stands: epoch, watermarks, what waits, and whether the access day is that of the time zone."""
     position = await types.read_position(connection)
     directory = await registry.read_directory(connection)
     rows = sorted(position.types, key=lambda row: str(row.notification_type))
+    students, moves = await access.count_waiting(connection)
+    day = await access.access_day(connection)
     return {
         "epoch": position.epoch,
         "organizations": len(directory.organizations),
         "clients": len(directory.clients),
         "triggersWaiting": await triggers.count_waiting(connection),
+        "accessDay": None if day is None else day.isoformat(),
+        "accessDayBehind": day is None or day < await access.today(connection, time_zone),
+        "accessTriggersWaiting": students,
+        "organizationMovesWaiting": moves,
         "types": [{"notificationType": str(r.notification_type), "watermark": r.watermark} for r in rows],
     }
+
+
+def _student(text: str) -> str:
+    """The id of a student as records name it."""
+    student = id_or_none(text)
+    if student is None:
+        raise OperationError(f"{text!r} cannot be a student: an id has 1-64 of A-Z a-z 0-9 . _ -")
+    return student
 
 
 async def _add_key(connection: Conn, client: int) -> str:

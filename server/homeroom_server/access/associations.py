@@ -81,12 +81,16 @@ def _of(enrolment: Enrolment) -> Association | None:
     school = enrolment.body.get(enrolment.members["school"])
     if not isinstance(school, str) or not school:
         return None
-    start = _day(enrolment.body.get(enrolment.members["start"]))
-    exit_day = _day(enrolment.body.get(enrolment.members["end"]))
+    start, end = _day(enrolment.body.get(enrolment.members["start"])), exit_day(enrolment)
     code = school if school.startswith("S.") else f"S.{school}"
-    ends_on = None if exit_day is None else months_after(exit_day, _MONTHS_AFTER_EXIT)
+    ends_on = None if end is None else months_after(end, _MONTHS_AFTER_EXIT)
     begins_on = start or BEFORE_ALL_DAYS
     return Association(enrolment.student, code, "enrolled", enrolment.record_id, begins_on, ends_on)
+
+
+def exit_day(enrolment: Enrolment) -> date | None:
+    """The day on which the student left that school, or will; None: none is known."""
+    return _day(enrolment.body.get(enrolment.members["end"]))
 
 
 def months_after(day: date, months: int) -> date:

@@ -8,6 +8,7 @@ import structlog
 
 from homeroom_server.settings import Settings
 from homeroom_server.store import access
+from homeroom_server.store.connection import Conn
 
 log = structlog.get_logger()
 
@@ -19,21 +20,53 @@ class Holding:
     day: date | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class AccessDay:
+    """`day`: as of which associations count (None: no node has looked yet). `today`: the day in the Core's time zone.
+
+    Behind today, so many of all `active` associations are `lapsing` with the move; `held`: too many.
+    """
+
+    day: date | None
+    today: date
+    lapsing: int = 0
+    active: int = 0
+    held: bool = False
+
+    @property
+    def is_behind(self) -> bool:
+        return self.day is None or self.day < self.today
+
+
 async def begin_day(pool: asyncpg.Pool, settings: Settings, held: Holding) -> bool:
     """Move the access day on to today; whether it is today. Held, and said once, if too many would lose access."""
     async with pool.acquire() as connection:
-        today = await access.today(connection, settings.time_zone)
-        day = await access.access_day(connection)
-        if day is not None and day >= today:
+        found = await read_access_day(connection, settings)
+        if not found.is_behind:
             return True
-        lapsing, active = await access.lapsing(connection, today)
-        if is_too_many(lapsing, active, settings):
-            if held.day != today:
-                held.day = today
-                log.error("the access day is held", day=str(today), since=str(day), lapsing=lapsing, active=active)
+        if found.held:
+            if held.day != found.today:
+                held.day = found.today
+                log.error(
+                    "the access day is held",
+                    day=str(found.today),
+                    since=str(found.day),
+                    lapsing=found.lapsing,
+                    active=found.active,
+                )
             return False
-        await access.move_access_day(connection, today)
+        await access.move_access_day(connection, found.today)
         return True
+
+
+async def read_access_day(connection: Conn, settings: Settings) -> AccessDay:
+    """Where the access day stands; associations are counted only if it is behind."""
+    today = await access.today(connection, settings.time_zone)
+    day = await access.access_day(connection)
+    if day is not None and day >= today:
+        return AccessDay(day, today)
+    lapsing, active = await access.lapsing(connection, today)
+    return AccessDay(day, today, lapsing, active, held=is_too_many(lapsing, active, settings))
 
 
 def is_too_many(lapsing: int, active: int, settings: Settings) -> bool:

@@ -4,11 +4,10 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import anyio
 import asyncpg
-import orjson
 import structlog
 
 from homeroom_server.access import calendar
-from homeroom_server.access.associations import Association, Creation, Enrolment, Grant, derive
+from homeroom_server.access.facts import read_facts
 from homeroom_server.access.rules import access_rules
 from homeroom_server.catalogue import Catalogue
 from homeroom_server.committer import Moved
@@ -88,28 +87,16 @@ class AccessWorker:
             locked = await access.lock_types_of(connection, students, self._rows)
             # Read once: the day may move on between two statements, and both must speak of the same.
             day = await access.access_day(connection) or await access.today(connection, self._settings.time_zone)
-            associations = await self._associations(connection, students)
+            facts = await read_facts(connection, students, self._rules, self._numbers, self._settings.time_zone)
+            associations = [
+                AssociationRow(a.student, a.organization, a.cause, a.source, a.begins_on, a.ends_on)
+                for a in facts.associations()
+            ]
             begun = await access.write_associations(connection, students, associations, day)
             moved = await access.show_and_hide(connection, self._rows, locked, students)
             await access.finish_triggers(connection, claimed, day)
         await self._watch_volume(connection, [code for code, _ in begun])
         return moved
-
-    async def _associations(self, connection: Conn, students: Sequence[str]) -> list[AssociationRow]:
-        own = {self._numbers[r.name] for r in self._rules if not r.by_owner}
-        enrolling = {self._numbers[r.name]: r.association for r in self._rules if r.association is not None}
-        facts = await access.read_facts(connection, students, [*own, *enrolling], self._settings.time_zone)
-        grants = await access.read_grants(connection, students)
-        found: list[Association] = derive(
-            [Creation(f.student, f.id, f.owner_code, f.created_on) for f in facts if f.record_type in own],
-            [
-                Enrolment(f.student, f.id, enrolling[f.record_type], orjson.loads(f.body))
-                for f in facts
-                if f.record_type in enrolling and not f.deleted
-            ],
-            [Grant(g.student, g.organization, g.ends_on) for g in grants],
-        )
-        return [AssociationRow(a.student, a.organization, a.cause, a.source, a.begins_on, a.ends_on) for a in found]
 
     async def process_move(self) -> bool:
         """Settle a page of what an organisation sees that has moved in the tree; whether there was one."""

@@ -399,6 +399,19 @@ async def lapsing(connection: Conn, day: date) -> tuple[int, int]:
     return row["lapsing"], row["active"]
 
 
+async def count_waiting(connection: Conn) -> tuple[int, int]:
+    """(students whose access is due to be computed, organisations whose move is being worked off)."""
+    row = await connection.fetchrow(
+        """
+        select (select count(*) from access_trigger
+                where due_on <= coalesce((select access_day from core), '-infinity')) as students,
+               (select count(distinct organization) from organization_move) as moves
+        """
+    )
+    assert row is not None, "a select without from has a row"
+    return row["students"], row["moves"]
+
+
 async def access_day(connection: Conn) -> date | None:
     """The day as of which associations count."""
     day: date | None = await connection.fetchval("select access_day from core")

@@ -92,5 +92,10 @@ async def ensure_record_types(connection: Conn, names: list[str]) -> dict[str, i
     await connection.execute(
         "insert into record_type (name) select * from unnest($1::text[]) on conflict do nothing", names
     )
+    return await read_record_types(connection)
+
+
+async def read_record_types(connection: Conn) -> dict[str, int]:
+    """The number of every type that the database knows, by name."""
     rows = await connection.fetch("select name, number from record_type")
     return {row["name"]: row["number"] for row in rows}

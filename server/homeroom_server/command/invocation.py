@@ -1,0 +1,82 @@
+"""What all commands share: their options, how they reach the database, how they say what is refused."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Annotated, NoReturn, TypeVar
+
+import asyncpg
+import typer
+from rich.console import Console
+
+from homeroom.errors import HomeroomError
+from homeroom_server import database, operations
+from homeroom_server.catalogue import CatalogueError
+from homeroom_server.demo.edfi import EdfiError
+from homeroom_server.demo.node import NodeError
+from homeroom_server.demo.story import DemoError
+from homeroom_server.organizations import OrganizationsError
+from homeroom_server.settings import Settings, SettingsError, read_settings
+
+T = TypeVar("T")
+
+out = Console()
+err = Console(stderr=True)
+
+DataDir = Annotated[
+    str | None,
+    typer.Option(help="Where the embedded PostgreSQL keeps its files.", show_default="homeroom-data"),
+]
+DatabaseUrl = Annotated[str | None, typer.Option(help="A PostgreSQL of your own instead of the embedded one.")]
+NodesCatalogue = Annotated[str | None, typer.Option(help="The catalogue that the nodes use.")]
+Config = Annotated[Path | None, typer.Option(help="A TOML file of settings.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+
+_EXPECTED = (
+    SettingsError,
+    CatalogueError,
+    OrganizationsError,
+    operations.OperationError,
+    database.DatabaseError,
+    EdfiError,
+    HomeroomError,
+    NodeError,
+    DemoError,
+    OSError,
+)
+
+
+class refusals:  # noqa: N801 - reads as a statement
+    """Says what was refused in one line and exits with 1, where a traceback would not help."""
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: type[BaseException] | None, failure: BaseException | None, trace: object) -> None:
+        if isinstance(failure, _EXPECTED):
+            _refuse(failure)
+
+
+def settings_of(flags: Mapping[str, object | None], config: Path | None) -> Settings:
+    """The settings of a command that was given these flags."""
+    with refusals():
+        return read_settings(flags, config)
+
+
+def with_connection(settings: Settings, work: Callable[[asyncpg.Connection], Awaitable[T]]) -> T:
+    """Do one piece of work on the database, whether or not a server runs on it."""
+
+    async def connected(url: str) -> T:
+        await database.apply_schema(url)
+        connection = await asyncpg.connect(url, timeout=10)
+        try:
+            return await work(connection)
+        finally:
+            await connection.close()
+
+    with refusals(), database.open_database(settings) as url:
+        return asyncio.run(connected(url))
+
+
+def _refuse(failure: BaseException) -> NoReturn:
+    err.print(f"homeroom: {failure}", style="red", markup=False, highlight=False, soft_wrap=True)
+    raise typer.Exit(1) from None
