@@ -85,7 +85,7 @@ class TypeDefinition:
         """The student that a record names, if its type says where."""
         if self.student is None:
             return None
-        return record_id if self.student == "@id" else id_or_none(body.get(self.student))
+        return id_or_none(record_id if self.student == "@id" else body.get(self.student))
 
 
 class Catalogue:

@@ -24,17 +24,11 @@ async def load_organizations(connection: Conn, text: str) -> int:
     async with connection.transaction():
         known = await registry.read_parents(connection)
         organizations = parse_organizations(text, known)
-        moving = [o.code for o in organizations if o.code in known and known[o.code] != o.parent]
-        for organization in organizations:
-            await registry.upsert_organization(
-                connection,
-                organization.code,
-                organization.name,
-                organization.parent,
-                is_ministry=organization.code == MINISTRY,
-            )
-        if moving:
-            await access.note_moves(connection, moving)
+        for each in organizations:
+            await registry.upsert_organization(connection, each.code, each.name, each.parent)
+        moved = [code for code in await registry.derive_lineages(connection, MINISTRY) if code in known]
+        if moved:
+            await access.note_moves(connection, moved)
         await registry.announce_directory(connection)
     return len(organizations)
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import date
 
+import anyio
 import asyncpg
 import structlog
 
@@ -10,14 +11,18 @@ from homeroom_server.settings import Settings
 from homeroom_server.store import access
 from homeroom_server.store.connection import Conn
 
+_HELD_SECONDS = 60.0
+"""All associations are counted to see whether a day is still to be held: not with every poll."""
+
 log = structlog.get_logger()
 
 
 @dataclass(slots=True)
 class Holding:
-    """The day that was last said to be held, so that it is said once."""
+    """The day that was last said to be held, so that it is said once, and when it is to be looked at again."""
 
     day: date | None = None
+    again_at: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +45,14 @@ class AccessDay:
 
 async def begin_day(pool: asyncpg.Pool, settings: Settings, held: Holding) -> bool:
     """Move the access day on to today; whether it is today. Held, and said once, if too many would lose access."""
+    if anyio.current_time() < held.again_at:
+        return False
     async with pool.acquire() as connection:
         found = await read_access_day(connection, settings)
         if not found.is_behind:
             return True
         if found.held:
+            held.again_at = anyio.current_time() + _HELD_SECONDS
             if held.day != found.today:
                 held.day = found.today
                 log.error(

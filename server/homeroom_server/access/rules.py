@@ -15,7 +15,7 @@ class TypeAccess:
     """Who sees records of one type, statuses and public types left out: those are seen with their source, or by all.
 
     `by_owner`: its owner's lineage does. `open`: so do the organisations associated with its student; or else while
-    the member at `shared_path` (a JSON pointer without its first slash) is true. `status`: its status type, if it has
+    the member at `shared_path` (names parted by the unit separator) is true. `status`: its status type, if it has
     one. `association`: which members of its body associate a school with its student.
     """
 
@@ -42,10 +42,16 @@ def _rule(definition: TypeDefinition, catalogue: Catalogue) -> TypeAccess:
         definition.name,
         by_owner=definition.student != OWN_ID,
         open=definition.audience is Audience.STUDENT,
-        shared_path=None if definition.shared_when is None else definition.shared_when.removeprefix("/"),
+        shared_path=None if definition.shared_when is None else _path(definition.shared_when),
         status=status if status in catalogue.types else None,
         association=definition.association,
     )
+
+
+def _path(pointer: str) -> str:
+    """The members that a JSON pointer (RFC 6901) names, parted by the unit separator."""
+    members = pointer.removeprefix("/").split("/")
+    return "\x1f".join(member.replace("~1", "/").replace("~0", "~") for member in members)
 
 
 def showing_of(definition: TypeDefinition, source_type: int | None) -> Showing:

@@ -53,7 +53,10 @@ class AssociationRow:
 
 @dataclass(frozen=True, slots=True)
 class RuleRow:
-    """How the records of one type are seen; see `homeroom_server.access.rules.TypeAccess`. Types by their number."""
+    """How the records of one type are seen: `homeroom_server.access.rules.TypeAccess` with types by their number.
+
+    The members of `shared_path` are parted by the unit separator, which is in no name.
+    """
 
     record_type: int
     by_owner: bool
@@ -206,11 +209,13 @@ async def write_associations(
     rows = await connection.fetch(
         """
         with derived as materialized (
-            select a.student, o.number as organization, a.cause, a.source, a.begins_on, a.ends_on,
+            select distinct on (a.student, o.number, a.cause, a.source)
+                   a.student, o.number as organization, a.cause, a.source, a.begins_on, a.ends_on,
                    a.begins_on <= $8 and coalesce(a.ends_on, 'infinity') >= $8 as active
             from unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::date[], $7::date[])
                  as a(student, code, cause, source, begins_on, ends_on)
             join organization o on o.code = a.code and o.lineage <> '{}'
+            order by 1, 2, 3, 4, a.ends_on desc nulls first -- records of two types may share an id
         ), before as materialized (
             select * from association where student = any($1::text[])
         ), gone as (
@@ -281,7 +286,8 @@ async def show_and_hide(
             join notification_type n on n.number = k.notification_type
         ), concerned as materialized (
             select r.record_type, r.id, r.notification_type, r.owner, r.student, r.deleted, x.by_owner,
-                   x.open or coalesce((r.body #> string_to_array(x.shared_path, '/'))::text = 'true', false) as open,
+                   x.open or coalesce(
+                       (r.body #> string_to_array(x.shared_path, chr(31)))::text = 'true', false) as open,
                    s.number as status_type
             from key k
             join record r on r.record_type = k.record_type and r.id = k.id

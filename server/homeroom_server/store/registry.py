@@ -91,8 +91,8 @@ async def read_parents(connection: Conn) -> dict[str, str]:
     return {row["code"]: row["parent"] for row in rows}
 
 
-async def upsert_organization(connection: Conn, code: str, name: str, parent: str, *, is_ministry: bool) -> None:
-    """Write one organisation whose parent is there already; its lineage follows from the parent's."""
+async def upsert_organization(connection: Conn, code: str, name: str, parent: str) -> None:
+    """Write one organisation whose parent is there already. Lineages follow by `derive_lineages`."""
     await connection.execute(
         """
         insert into organization (code, name, parent, lineage)
@@ -104,16 +104,25 @@ async def upsert_organization(connection: Conn, code: str, name: str, parent: st
         name,
         parent,
     )
-    await connection.execute(
+
+
+async def derive_lineages(connection: Conn, ministry: str) -> list[str]:
+    """Make every organisation's lineage follow from the tree; the codes of those whose lineage was another."""
+    rows = await connection.fetch(
         """
-        update organization o
-        set lineage = case when $2 then '{}' else array[o.number] || coalesce(
-            (select p.lineage from organization p where p.number = o.parent), '{}') end
-        where o.code = $1
+        with recursive derived as (
+            select number, case when code = $1 then '{}' else array[number] end as lineage
+            from organization where parent is null
+            union all
+            select o.number, array[o.number] || d.lineage from organization o join derived d on d.number = o.parent
+        )
+        update organization o set lineage = d.lineage from derived d
+        where o.number = d.number and o.lineage <> d.lineage
+        returning o.code
         """,
-        code,
-        is_ministry,
+        ministry,
     )
+    return [row["code"] for row in rows]
 
 
 async def insert_client(connection: Conn, name: str, role: str) -> int | None:
