@@ -182,9 +182,10 @@ create table access_event (
 create index access_event_organization on access_event (organization, happened_at);
 create index access_event_student on access_event (student, happened_at);
 
--- The counter's value at a time, once an hour: what is older than a retention lies at or below its mark.
+-- By `marked_at` every version up to `version` had been given out: one mark an hour. What is older than a retention
+-- lies at or below its mark.
 create table version_mark (
-    marked_at timestamptz primary key default now(),
+    marked_at timestamptz primary key,
     version bigint not null
 );
 

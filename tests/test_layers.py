@@ -48,6 +48,7 @@ FLOORS = [
     "access.explanation",
     "access.worker",
     "feed",
+    "collection",
     "services",
     "endpoints",
     "problems",

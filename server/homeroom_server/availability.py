@@ -124,6 +124,8 @@ class Availability:
 
             (longer,) = await self._flights.read(("newer", asked, room), read)
             _same_epoch(longer.epoch, delta)
+            if entry.max_core_version < longer.horizon:  # collected since the look
+                return await self._full_list(entry, longer, room, 0, None)
             delta = longer
         return _cut(entry, "newer", delta.ids, delta.versions, room, delta.watermark, None)
 
@@ -142,11 +144,14 @@ class Availability:
         return _cut(entry, "mismatch", listing.ids, listing.versions, room, window, window)
 
     async def _differs(self, entry: Entry, delta: Delta) -> bool:
-        """Whether the client's hash is not the stream's. A stream that moved since the look is judged at its wake."""
+        """Whether the client's hash is not the stream's.
+
+        A stream that moved on since the look is judged at its wake. One that ends lower has only been collected.
+        """
         if delta.type_number is None:
             return entry.version_hash != version_hash(())
         digest = await self._hashes.digest(delta.type_number, entry.viewer, delta.horizon, delta.top)
-        return digest.top == delta.top and digest.version_hash != entry.version_hash
+        return digest.top <= delta.top and digest.version_hash != entry.version_hash
 
 
 def _same_epoch(epoch: str, delta: Delta) -> None:

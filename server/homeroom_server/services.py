@@ -7,9 +7,8 @@ from zoneinfo import ZoneInfo
 
 import anyio
 import asyncpg
-import structlog
 
-from homeroom_server import database
+from homeroom_server import collection, database
 from homeroom_server.access.worker import AccessWorker
 from homeroom_server.admission import Admission
 from homeroom_server.auth import Directory
@@ -21,14 +20,8 @@ from homeroom_server.feed import Feed
 from homeroom_server.settings import Settings
 from homeroom_server.single_flight import SingleFlight
 from homeroom_server.status.processor import Processor
-from homeroom_server.store import calls
 from homeroom_server.version_hash import VersionHashes
 from homeroom_server.waiters import Waiters
-
-_HOUSEKEEPING_SECONDS = 3600.0
-_COLLECTED_AT_ONCE_MAX = 10_000
-
-log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +78,7 @@ async def open_services(settings: Settings, database_url: str) -> AsyncIterator[
         tasks.start_soon(feed.run, lambda: database.connect_to_listen(database_url))
         tasks.start_soon(processor.run)
         tasks.start_soon(access_worker.run)
-        tasks.start_soon(_keep_house, write_pool, settings)
+        tasks.start_soon(collection.run, write_pool, settings)
         client_streams = ClientStreams(write_pool)
         tasks.start_soon(client_streams.run)
         yield Services(
@@ -105,15 +98,3 @@ async def open_services(settings: Settings, database_url: str) -> AsyncIterator[
             access_worker,
         )
         tasks.cancel_scope.cancel()
-
-
-async def _keep_house(pool: asyncpg.Pool, settings: Settings) -> None:
-    """Forget what has outlived its retention."""
-    while True:
-        try:
-            async with pool.acquire() as connection:
-                while await calls.collect_calls(connection, settings.idempotency_days, _COLLECTED_AT_ONCE_MAX):
-                    pass
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as failure:
-            log.warning("housekeeping waits", kind=type(failure).__name__)
-        await anyio.sleep(_HOUSEKEEPING_SECONDS)

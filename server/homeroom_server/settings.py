@@ -61,7 +61,7 @@ class Settings:
     access_gains_alarm: int = 1_000
     """An organisation that comes to be associated with so many students within 24 hours is named in the log."""
     retention_days: int = 400
-    """After which tombstones and revocations are collected."""
+    """After which tombstones and revocations are collected, one at least: a client away for longer gets full lists."""
 
 
 def read_settings(flags: Mapping[str, object | None] | None = None, file: Path | None = None) -> Settings:
@@ -85,6 +85,8 @@ def read_settings(flags: Mapping[str, object | None] | None = None, file: Path |
         else:
             if isinstance(values[name], int | float) and values[name] < 0:
                 faults.append(f"{name}: {value!r} is below 0")
+    if values.get("retention_days") == 0:
+        faults.append("retention_days: 0 is below 1")  # statuses and nodes may lag behind, though never for a day
     try:
         ZoneInfo(str(values.get("time_zone", Settings().time_zone)))
     except (ZoneInfoNotFoundError, ValueError):

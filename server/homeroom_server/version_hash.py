@@ -20,7 +20,8 @@ class VersionHashes:
     async def digest(self, type_number: int, viewer: int | None, horizon: int, top: int) -> Digest:
         """The hash of a stream last seen with this horizon and highest version.
 
-        If it has moved since, that of the newer stream: the caller sees it by `top`.
+        If it has moved since, that of the newer stream: the caller sees it by `top`. Without the horizon, a stream
+        whose last version was collected would be taken for the one it was before.
         """
         stream = (type_number, viewer)
         kept = self._kept.get(stream)

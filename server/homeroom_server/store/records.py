@@ -66,7 +66,10 @@ class Showing:
 async def read_current(
     connection: Conn, record_type: int, ids: Sequence[str], showing: Showing
 ) -> Mapping[str, CurrentRecord]:
-    """The records of a type as they stand, by id."""
+    """The records of a type as they stand, by id.
+
+    Where no owner writes, who sees a record does; a deleted one, whose rows may have been collected, also who would.
+    """
     rows = await connection.fetch(
         """
         select r.id, r.notification_type, r.version, r.body_version, r.source_version, r.owner,
@@ -74,6 +77,9 @@ async def read_current(
                case when $3 then o.lineage else array(
                    select v.organization from viewer v
                    where v.notification_type = r.notification_type and v.id = r.id and v.state <> 'revoked'
+                   union
+                   select unnest(s.lineage) from association a join organization s on s.number = a.organization
+                   where r.deleted and a.student = r.student and a.active
                ) end as writers
         from record r join organization o on o.number = r.owner
         where r.record_type = $1 and r.id = any($2::text[])

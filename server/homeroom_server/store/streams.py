@@ -250,7 +250,10 @@ def _record_row(row: Record) -> RecordRow:
 
 
 async def moved_viewers(connection: Conn, type_number: int, low: int, high: int) -> list[int]:
-    """The organisations whose stream of a type has something with low < version <= high."""
+    """The organisations whose stream of a type has something with low < version <= high.
+
+    All of them if some of it has been collected already: whose that was is no longer known.
+    """
     viewers: list[int] = await connection.fetchval(
         """
         select coalesce(array_agg(distinct found.organization), '{}')
@@ -261,6 +264,8 @@ async def moved_viewers(connection: Conn, type_number: int, low: int, high: int)
             union all
             select organization from viewer
             where notification_type = $1 and version > $2 and version <= $3 and state <> 'live'
+            union all
+            select o.number from organization o join notification_type t on t.number = $1 and t.horizon > $2
         ) found
         """,
         type_number,

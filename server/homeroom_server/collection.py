@@ -1,0 +1,51 @@
+"""Forgets what has outlived its retention: tombstones, revocations, first answers to calls. Any node may, any time."""
+
+import anyio
+import asyncpg
+import structlog
+
+from homeroom_server.settings import Settings
+from homeroom_server.store import calls, collection, records
+
+_PAUSE_SECONDS = 600.0
+"""Well below the hour of a version mark: none is left out while a node runs."""
+_ROWS_AT_ONCE_MAX = 2_000
+"""Tombstones and revocations in one transaction: writers of the type wait for some milliseconds."""
+_CALLS_AT_ONCE_MAX = 10_000
+
+log = structlog.get_logger()
+
+
+async def run(pool: asyncpg.Pool, settings: Settings) -> None:
+    """Collect until cancelled; failures of the database wait for the next time."""
+    while True:
+        try:
+            await collect_gone(pool, settings.retention_days)
+            await collect_calls(pool, settings.idempotency_days)
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as failure:
+            log.warning("collection waits", kind=type(failure).__name__)
+        await anyio.sleep(_PAUSE_SECONDS)
+
+
+async def collect_gone(pool: asyncpg.Pool, retention_days: int) -> None:
+    """Mark the hour, and remove tombstones and revocations that are older than the retention."""
+    async with pool.acquire() as connection:
+        await collection.mark_version(connection)
+        until = await collection.version_of_retention(connection, retention_days)
+        numbers = await collection.types_to_collect(connection, until)
+    for number in numbers:
+        while await _collect_batch(pool, number, until) == _ROWS_AT_ONCE_MAX:
+            pass
+
+
+async def _collect_batch(pool: asyncpg.Pool, type_number: int, until: int) -> int:
+    async with pool.acquire() as connection, connection.transaction():
+        await records.lock_type(connection, type_number)
+        return await collection.remove_gone(connection, type_number, until, _ROWS_AT_ONCE_MAX)
+
+
+async def collect_calls(pool: asyncpg.Pool, days: int) -> None:
+    """Forget the first answers to calls that are older than so many days."""
+    async with pool.acquire() as connection:
+        while await calls.collect_calls(connection, days, _CALLS_AT_ONCE_MAX) == _CALLS_AT_ONCE_MAX:
+            pass
