@@ -114,6 +114,8 @@ class Repair:
             question = {"notificationType": name, "maxCoreVersion": window}
             after = max(listed.values(), default=0)
             (entry,) = (await self._client.is_data_available([question | {"listAfter": after}], 0)).types
+            if entry["maxCoreVersion"] != window:  # what the list was of has been collected meanwhile: a new one begins
+                window, listed = entry["maxCoreVersion"], {}
             listed |= {record["id"]: record["coreVersion"] for record in entry["records"]}
         live = await self._ledger.in_thread(lambda: dict(self._ledger.storage.live(name)))
         held = {record_id: version for record_id, version in live.items() if version <= window}

@@ -44,7 +44,7 @@ def reasons_for(
     found = []
     if rule.by_owner and record.owner in observer.below:
         found.append(Reason("owner", record.owner, f"{_subject(observer, record.owner)} owns the record"))
-    if rule.open or rule.shared_path is not None:
+    if rule.open or rule.shared_when is not None:
         found += _by_association(observer, rule, record, facts, day)
     return found
 
@@ -57,8 +57,8 @@ def rule_in_words(rule: TypeAccess | None, record: ObservedRecord) -> str:
     seers = [f"its owner {record.owner}"] if rule.by_owner else []
     if associated and rule.open:
         seers.append(associated)
-    elif associated and rule.shared_path is not None:
-        seers.append(f"{associated} while its member /{rule.shared_path} is true")
+    elif associated and rule.shared_when is not None:
+        seers.append(f"{associated} while its member {rule.shared_when} is true")
     return f"It is seen by {', '.join([*seers, 'the authorities of these'])} and the ministry."
 
 
@@ -131,5 +131,5 @@ def _sharing(rule: TypeAccess, record: ObservedRecord) -> str:
     if rule.open:
         return ""
     if record.shared:
-        return f"; the record is shared with such organisations because its member /{rule.shared_path} is true"
-    return f"; but the record is shared with such organisations only while its member /{rule.shared_path} is true"
+        return f"; the record is shared with such organisations because its member {rule.shared_when} is true"
+    return f"; but the record is shared with such organisations only while its member {rule.shared_when} is true"

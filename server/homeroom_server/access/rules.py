@@ -15,16 +15,24 @@ class TypeAccess:
     """Who sees records of one type, statuses and public types left out: those are seen with their source, or by all.
 
     `by_owner`: its owner's lineage does. `open`: so do the organisations associated with its student; or else while
-    the member at `shared_path` (names parted by the unit separator) is true. `status`: its status type, if it has
+    the member at `shared_when` (a JSON pointer) is true. `status`: its status type, if it has
     one. `association`: which members of its body associate a school with its student.
     """
 
     name: str
     by_owner: bool
     open: bool
-    shared_path: str | None
+    shared_when: str | None
     status: str | None
     association: Mapping[str, str] | None
+
+    @property
+    def shared_path(self) -> str | None:
+        """The members that the pointer names (RFC 6901), parted by the unit separator, as the store takes them."""
+        if self.shared_when is None:
+            return None
+        members = self.shared_when.removeprefix("/").split("/")
+        return "\x1f".join(member.replace("~1", "/").replace("~0", "~") for member in members)
 
 
 def access_rules(catalogue: Catalogue) -> Sequence[TypeAccess]:
@@ -42,16 +50,10 @@ def _rule(definition: TypeDefinition, catalogue: Catalogue) -> TypeAccess:
         definition.name,
         by_owner=definition.student != OWN_ID,
         open=definition.audience is Audience.STUDENT,
-        shared_path=None if definition.shared_when is None else _path(definition.shared_when),
+        shared_when=definition.shared_when,
         status=status if status in catalogue.types else None,
         association=definition.association,
     )
-
-
-def _path(pointer: str) -> str:
-    """The members that a JSON pointer (RFC 6901) names, parted by the unit separator."""
-    members = pointer.removeprefix("/").split("/")
-    return "\x1f".join(member.replace("~1", "/").replace("~0", "~") for member in members)
 
 
 def showing_of(definition: TypeDefinition, source_type: int | None) -> Showing:

@@ -82,7 +82,7 @@ async def read_observed(
         """
         select r.notification_type, nullif(n.school_year, 0) as school_year, r.version, o.code as owner, r.student,
                r.deleted, r.created_at,
-               coalesce((r.body #> string_to_array($4, '/'))::text = 'true', false) as shared,
+               coalesce((r.body #> string_to_array($4, chr(31)))::text = 'true', false) as shared,
                v.state::text, v.version as state_version
         from record_type k
         join record r on r.record_type = k.number and r.id = $2

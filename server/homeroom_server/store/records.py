@@ -126,7 +126,7 @@ async def write_records(
                    case when w.deleted then 'deleted' else 'live' end::visibility as state
             from incoming w join organization o on o.number = w.owner cross join unnest(o.lineage) as seen(by)
             left join stood s on s.id = w.id
-            where $11 and (w.is_new or ($14 and s.deleted and not w.deleted))
+            where $11 and (w.is_new or ($14 and s.deleted))
         ), shown as (
             insert into viewer (notification_type, id, organization, version, state)
             select $2, id, organization, version, state from shown_at_once
