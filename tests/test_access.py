@@ -6,8 +6,9 @@ from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
-from homeroom import Client
+from homeroom import Change, Client, MemoryStorage, Replica
 from homeroom_server import operations
 from homeroom_server.settings import Settings
 from tests.access import enrol, settled, turn_to, write_catalogue
@@ -186,6 +187,63 @@ async def test_deleting_and_undeleting_shows_to_whom_it_should(access_core: Core
     await accepted(maple, "Enrolment.2027", record("e1", None, enrolled, deleted=True))
     await settled(access_core.services)
     assert [await see(c, "Student", "s1") for c in (maple, elk)] == ["NoAccess", "Normal"]
+
+
+async def test_a_replica_drops_what_its_school_loses_and_says_so(access_core: Core) -> None:
+    maple, plain = await access_core.client(MAPLE), await access_core.client(PLAIN)
+    await accepted(maple, "Student", record("s1", {"name": "Ada"}))
+    await enrol(maple, "e0", "s1", "0982")
+    enrolled = await enrol(plain, "e1", "s1", "0990")
+    await accepted(maple, "Document", record("d1", {"studentId": "s1"}))
+    await settled(access_core.services)
+    storage = MemoryStorage()
+    async with Replica(storage, plain, ["StudentStatus", "Document"], follow=False) as replica:
+        await replica.sync()
+        first = news(storage)
+        assert sorted((c.type, c.kind) for c in first) == [
+            ("Document", "changed"),
+            ("Student", "changed"),
+            ("StudentStatus", "changed"),
+        ]
+        await enrol(plain, "e1", "s1", "0990", enrolled, exit="2021-06-30")
+        await settled(access_core.services)
+        await replica.sync()
+        lost = news(storage)
+        assert sorted((c.type, c.id, c.kind, c.new) for c in lost) == [
+            ("Document", "d1", "dropped", None),
+            ("Student", "s1", "dropped", None),
+            ("StudentStatus", "s1", "dropped", None),
+        ]
+        assert next(c.old for c in lost if c.type == "Student") == {"name": "Ada"}
+        assert await replica.get("Student", "s1") is None
+
+
+def news(storage: MemoryStorage) -> list[Change]:
+    """What a consumer of changes has not seen yet."""
+    found = list(storage.changes("school", 100))
+    for change in found:
+        storage.acknowledge("school", change)
+    return found
+
+
+async def test_who_opens_very_many_records_is_named(database_of_test: str, settings: Settings, tmp_path: Path) -> None:
+    changed = replace(settings, catalogue=write_catalogue(tmp_path), feed_poll_seconds=0.05, access_gains_alarm=5)
+    async with open_core(database_of_test, changed) as core:
+        maple, plain = await core.client(MAPLE), await core.client(PLAIN)
+        await accepted(maple, "Student", *(record(f"s{n}", {}) for n in range(5)))
+        with capture_logs() as said:
+            for number in range(5):
+                await enrol(plain, f"e{number}", f"s{number}", "0990")
+            await settled(core.services)
+        named = [(entry["organization"], entry["students"]) for entry in said if "very many" in entry["event"]]
+        assert named == [(PLAIN, 5)]
+        connection = await core.connect()
+        rows = await connection.fetch(
+            "select e.student, e.cause, e.source from access_event e join organization o on o.number = e.organization"
+            " where o.code = $1 and e.begun order by 1",
+            PLAIN,
+        )
+        assert [tuple(row) for row in rows] == [(f"s{n}", "enrolled", f"e{n}") for n in range(5)]
 
 
 async def current(client: Client, record_id: str) -> int:
