@@ -8,7 +8,7 @@ import anyio
 
 from homeroom import Client
 from homeroom_server.services import Services
-from homeroom_server.store import access
+from homeroom_server.store import associations
 from tests.records import accepted, record
 
 CATALOGUE = """
@@ -84,6 +84,6 @@ async def settled(services: Services) -> None:
 async def turn_to(services: Services, day: date) -> None:
     """The access day moves on, as it does at midnight."""
     async with services.pool.acquire() as connection:
-        await access.move_access_day(connection, day)
+        await associations.move_access_day(connection, day)
     services.access_worker.wake()
     await settled(services)

@@ -15,7 +15,7 @@ from homeroom_server import operations
 from homeroom_server.access.explanation import Question, explain_access
 from homeroom_server.catalogue import load_catalogue
 from homeroom_server.settings import Settings
-from homeroom_server.store import access
+from homeroom_server.store import associations, moves
 from tests.access import CATALOGUE, enrol, settled
 from tests.conftest import Core, open_core
 from tests.processes import homeroom
@@ -236,7 +236,7 @@ async def test_a_held_day_is_explained_and_moved_on(
 ) -> None:
     connection, url = await without_a_node(database_of_test, access_settings), database_of_test
     await operations.grant(connection, PLAIN, "s1", None)
-    await access.note_moves(connection, [MAPLE])
+    await moves.note_moves(connection, [MAPLE])
     before = TODAY - timedelta(days=500)
     await connection.execute("update core set access_day = $1", before)
     await connection.execute("update association set ends_on = $1 where cause = 'granted'", before)
@@ -256,8 +256,8 @@ async def test_a_held_day_is_explained_and_moved_on(
     assert f"The access day is held at {before} (today is {TODAY}): 1 of 2" in student["notes"][2]
     code, _, error = await command("access-day", "--advance", url=url)
     assert (code, "Move the access day to" in error) == (1, True), "nobody answered"
-    assert await access.access_day(connection) == before
+    assert await associations.access_day(connection) == before
     code, said, _ = await command("access-day", "--advance", "--yes", url=url)
     assert (code, said) == (0, f"the access day is {TODAY}, today\n")
-    assert await access.access_day(connection) == TODAY
+    assert await associations.access_day(connection) == TODAY
     await connection.close()

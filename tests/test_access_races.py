@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import anyio
@@ -13,22 +14,23 @@ from homeroom import Client
 from homeroom_server import operations
 from homeroom_server.access import calendar
 from homeroom_server.settings import Settings
-from homeroom_server.store import access
+from homeroom_server.store import access_triggers, associations, showing
 from tests.access import enrol, settled, turn_to, write_catalogue
 from tests.conftest import Core, open_core
 from tests.records import accepted, record
 from tests.test_access import ELK, FOOTHILLS, MAPLE, PLAIN, see
 
 STEPS = [
-    "claim_triggers",
-    "lock_students",
-    "lock_types_of",
-    "read_facts",
-    "read_grants",
-    "write_associations",
-    "show_and_hide",
-    "finish_triggers",
+    (access_triggers, "claim_triggers"),
+    (access_triggers, "lock_students"),
+    (showing, "lock_types_of"),
+    (associations, "read_facts"),
+    (associations, "read_grants"),
+    (associations, "write_associations"),
+    (showing, "show_and_hide"),
+    (access_triggers, "finish_triggers"),
 ]
+Step = tuple[ModuleType, str]
 
 
 @pytest.fixture
@@ -48,12 +50,12 @@ async def waits_for_a_lock(core: Core) -> bool:
 async def race(
     core: Core,
     monkeypatch: pytest.MonkeyPatch,
-    step: str,
+    step: Step,
     first: Callable[[], Awaitable[Any]],
     second: Callable[[], Awaitable[Any]],
 ) -> None:
     """`first` commits and the worker takes it up; before its step, `second` commits, or comes to wait for a lock."""
-    original = getattr(access, step)
+    original = getattr(*step)
     reached, go_on = anyio.Event(), anyio.Event()
 
     async def paused(*arguments: Any) -> Any:
@@ -62,7 +64,7 @@ async def race(
             await go_on.wait()
         return await original(*arguments)
 
-    monkeypatch.setattr(access, step, paused)
+    monkeypatch.setattr(*step, paused)
     over = anyio.Event()
 
     async def do_second() -> None:
@@ -81,9 +83,9 @@ async def race(
     await settled(core.services)
 
 
-@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("step", STEPS, ids=[name for _, name in STEPS])
 async def test_two_exits_at_two_schools_of_one_authority(
-    race_core: Core, monkeypatch: pytest.MonkeyPatch, step: str
+    race_core: Core, monkeypatch: pytest.MonkeyPatch, step: Step
 ) -> None:
     maple, elk, plain, foothills = [await race_core.client(code) for code in (MAPLE, ELK, PLAIN, FOOTHILLS)]
     await accepted(plain, "Student", record("s1", {}))
@@ -101,10 +103,10 @@ async def test_two_exits_at_two_schools_of_one_authority(
     assert seen == ["NoAccess", "NoAccess", "NoAccess", "Normal"]
 
 
-@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("step", STEPS, ids=[name for _, name in STEPS])
 @pytest.mark.parametrize("grant_first", [True, False])
 async def test_a_new_record_and_a_new_grant(
-    race_core: Core, monkeypatch: pytest.MonkeyPatch, step: str, grant_first: bool
+    race_core: Core, monkeypatch: pytest.MonkeyPatch, step: Step, grant_first: bool
 ) -> None:
     maple, plain = await race_core.client(MAPLE), await race_core.client(PLAIN)
     await accepted(maple, "Student", record("s1", {}))
@@ -124,9 +126,9 @@ async def test_a_new_record_and_a_new_grant(
     assert seen == ["Normal"] * 3
 
 
-@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("step", STEPS, ids=[name for _, name in STEPS])
 async def test_a_grant_that_is_revoked_while_it_is_worked_off(
-    race_core: Core, monkeypatch: pytest.MonkeyPatch, step: str
+    race_core: Core, monkeypatch: pytest.MonkeyPatch, step: Step
 ) -> None:
     maple, plain = await race_core.client(MAPLE), await race_core.client(PLAIN)
     await accepted(maple, "Student", record("s1", {}))
@@ -169,7 +171,7 @@ class TestCalendar:
             async def today(connection: object, time_zone: str) -> date:
                 return last + timedelta(days=1)
 
-            monkeypatch.setattr(access, "today", today)
+            monkeypatch.setattr(associations, "today", today)
             held = calendar.Holding()
             pool = core.services.access_worker._pool
             assert not await calendar.begin_day(pool, changed, held)
@@ -191,7 +193,7 @@ class TestCalendar:
             async def today(connection: object, time_zone: str) -> date:
                 return last + timedelta(days=1)
 
-            monkeypatch.setattr(access, "today", today)
+            monkeypatch.setattr(associations, "today", today)
             with anyio.fail_after(10):
                 while await see(plain, "Student", "s39") != "NoAccess":
                     await anyio.sleep(0.02)

@@ -8,7 +8,7 @@ from homeroom.protocol import MINISTRY
 from homeroom_server.auth import Role, hash_key, new_key
 from homeroom_server.organizations import parse_organizations
 from homeroom_server.rule_set import id_or_none
-from homeroom_server.store import access, registry, triggers, types
+from homeroom_server.store import access_triggers, associations, moves, registry, triggers, types
 from homeroom_server.store.connection import Conn
 
 
@@ -28,7 +28,7 @@ async def load_organizations(connection: Conn, text: str) -> int:
             await registry.upsert_organization(connection, each.code, each.name, each.parent)
         moved = [code for code in await registry.derive_lineages(connection, MINISTRY) if code in known]
         if moved:
-            await access.note_moves(connection, moved)
+            await moves.note_moves(connection, moved)
         await registry.announce_directory(connection)
     return len(organizations)
 
@@ -37,18 +37,18 @@ async def grant(connection: Conn, code: str, student: str, ends_on: date | None)
     """Let an organisation see a student's records, to the end of a day or for good; OperationError if it is unknown."""
     student = _student(student)
     async with connection.transaction():
-        if not await access.put_grant(connection, code, student, ends_on):
+        if not await associations.put_grant(connection, code, student, ends_on):
             raise OperationError(f"there is no school or authority {code}")
-        await access.raise_triggers(connection, [student])
+        await access_triggers.raise_triggers(connection, [student])
 
 
 async def revoke(connection: Conn, code: str, student: str) -> None:
     """End what was granted; OperationError if nothing was. What enrolments say goes on to count."""
     student = _student(student)
     async with connection.transaction():
-        if not await access.drop_grant(connection, code, student):
+        if not await associations.drop_grant(connection, code, student):
             raise OperationError(f"{code} was granted nothing about student {student}")
-        await access.raise_triggers(connection, [student])
+        await access_triggers.raise_triggers(connection, [student])
 
 
 async def create_client(connection: Conn, name: str, codes: Sequence[str], role: Role) -> str:
@@ -107,15 +107,15 @@ async def read_status(connection: Conn, time_zone: str) -> dict[str, Any]:
     position = await types.read_position(connection)
     directory = await registry.read_directory(connection)
     rows = sorted(position.types, key=lambda row: str(row.notification_type))
-    students, moves = await access.count_waiting(connection)
-    day = await access.access_day(connection)
+    students, moves = await access_triggers.count_waiting(connection)
+    day = await associations.access_day(connection)
     return {
         "epoch": position.epoch,
         "organizations": len(directory.organizations),
         "clients": len(directory.clients),
         "triggersWaiting": await triggers.count_waiting(connection),
         "accessDay": None if day is None else day.isoformat(),
-        "accessDayBehind": day is None or day < await access.today(connection, time_zone),
+        "accessDayBehind": day is None or day < await associations.today(connection, time_zone),
         "accessTriggersWaiting": students,
         "organizationMovesWaiting": moves,
         "types": [{"notificationType": str(r.notification_type), "watermark": r.watermark} for r in rows],

@@ -8,7 +8,7 @@ import asyncpg
 import structlog
 
 from homeroom_server.settings import Settings
-from homeroom_server.store import access
+from homeroom_server.store import associations
 from homeroom_server.store.connection import Conn
 
 _HELD_SECONDS = 60.0
@@ -63,17 +63,17 @@ async def begin_day(pool: asyncpg.Pool, settings: Settings, held: Holding) -> bo
                     active=found.active,
                 )
             return False
-        await access.move_access_day(connection, found.today)
+        await associations.move_access_day(connection, found.today)
         return True
 
 
 async def read_access_day(connection: Conn, settings: Settings) -> AccessDay:
     """Where the access day stands; associations are counted only if it is behind."""
-    today = await access.today(connection, settings.time_zone)
-    day = await access.access_day(connection)
+    today = await associations.today(connection, settings.time_zone)
+    day = await associations.access_day(connection)
     if day is not None and day >= today:
         return AccessDay(day, today)
-    lapsing, active = await access.lapsing(connection, today)
+    lapsing, active = await associations.lapsing(connection, today)
     return AccessDay(day, today, lapsing, active, held=is_too_many(lapsing, active, settings))
 
 

@@ -7,7 +7,7 @@ import orjson
 
 from homeroom_server.access.associations import Association, Creation, Enrolment, Grant, derive
 from homeroom_server.access.rules import TypeAccess
-from homeroom_server.store import access
+from homeroom_server.store import associations
 from homeroom_server.store.connection import Conn
 
 
@@ -30,8 +30,8 @@ async def read_facts(
     known = [rule for rule in rules if rule.name in numbers]
     own = {numbers[r.name] for r in known if not r.by_owner}
     enrolling = {numbers[r.name]: r.association for r in known if r.association is not None}
-    found = await access.read_facts(connection, students, [*own, *enrolling], time_zone)
-    grants = await access.read_grants(connection, students)
+    found = await associations.read_facts(connection, students, [*own, *enrolling], time_zone)
+    grants = await associations.read_grants(connection, students)
     return Facts(
         [Creation(f.student, f.id, f.owner_code, f.created_on) for f in found if f.record_type in own],
         [

@@ -12,9 +12,12 @@ from homeroom_server.access.rules import access_rules
 from homeroom_server.catalogue import Catalogue
 from homeroom_server.committer import Moved
 from homeroom_server.settings import Settings
-from homeroom_server.store import access, types
-from homeroom_server.store.access import AccessTrigger, AssociationRow, Move, MovedType, RuleRow
+from homeroom_server.store import access_triggers, associations, moves, showing, types
+from homeroom_server.store.access_triggers import AccessTrigger
+from homeroom_server.store.associations import AssociationRow
 from homeroom_server.store.connection import Conn
+from homeroom_server.store.moves import Move
+from homeroom_server.store.showing import MovedType, RuleRow
 
 _FAILURES = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
 
@@ -67,14 +70,14 @@ class AccessWorker:
         limit, lease = self._settings.access_batch_students_max, self._settings.access_lease_seconds
         async with self._pool.acquire() as connection:
             await self._prepare(connection)
-            claimed = await access.claim_triggers(connection, lease, limit)
+            claimed = await access_triggers.claim_triggers(connection, lease, limit)
             if not claimed:
                 return 0
             try:
                 moved = await self._settle(connection, claimed)
             except BaseException:
                 with anyio.CancelScope(shield=True):
-                    await access.release_triggers(connection, claimed)
+                    await access_triggers.release_triggers(connection, claimed)
                 raise
         await self._tell(moved)
         return len(claimed)
@@ -83,18 +86,20 @@ class AccessWorker:
         """One transaction. What commits between two of its steps has raised the trigger again (decision 9)."""
         students = [trigger.student for trigger in claimed]
         async with connection.transaction():
-            await access.lock_students(connection, students)
-            locked = await access.lock_types_of(connection, students, self._rows)
+            await access_triggers.lock_students(connection, students)
+            locked = await showing.lock_types_of(connection, students, self._rows)
             # Read once: the day may move on between two statements, and both must speak of the same.
-            day = await access.access_day(connection) or await access.today(connection, self._settings.time_zone)
+            day = await associations.access_day(connection) or await associations.today(
+                connection, self._settings.time_zone
+            )
             facts = await read_facts(connection, students, self._rules, self._numbers, self._settings.time_zone)
-            associations = [
+            derived = [
                 AssociationRow(a.student, a.organization, a.cause, a.source, a.begins_on, a.ends_on)
                 for a in facts.associations()
             ]
-            begun = await access.write_associations(connection, students, associations, day)
-            moved = await access.show_and_hide(connection, self._rows, locked, students)
-            await access.finish_triggers(connection, claimed, day)
+            begun = await associations.write_associations(connection, students, derived, day)
+            moved = await showing.show_and_hide(connection, self._rows, locked, students)
+            await access_triggers.finish_triggers(connection, claimed, day)
         await self._watch_volume(connection, [code for code, _ in begun])
         return moved
 
@@ -103,7 +108,7 @@ class AccessWorker:
         async with self._pool.acquire() as connection:
             await self._prepare(connection)
             async with connection.transaction():
-                move = await access.claim_move(connection)
+                move = await moves.claim_move(connection)
                 if move is None:
                     return False
                 moved = await self._settle_page(connection, move)
@@ -113,14 +118,14 @@ class AccessWorker:
     async def _settle_page(self, connection: Conn, move: Move) -> list[MovedType]:
         rule = next((row for row in self._rows if row.record_type == move.record_type), None)
         if rule is None:  # a public type, or a status type, whose rows go with its source's
-            await access.note_move(connection, move, None, 0)
+            await moves.note_move(connection, move, None, 0)
             return []
-        locked = await access.lock_with_status(connection, move, rule)
+        locked = await showing.lock_with_status(connection, move.notification_type, move.school_year, rule)
         limit = self._settings.access_batch_records_max
-        until, page = await access.next_of_move(connection, move, limit)
+        until, page = await moves.next_of_move(connection, move, limit)
         keys = [(move.notification_type, record_id) for _, record_id in page]
-        moved = await access.show_and_hide(connection, self._rows, locked, [], keys)
-        await access.note_move(connection, move, page[-1][0] if len(page) == limit else None, until)
+        moved = await showing.show_and_hide(connection, self._rows, locked, [], keys)
+        await moves.note_move(connection, move, page[-1][0] if len(page) == limit else None, until)
         return moved
 
     async def _prepare(self, connection: Conn) -> None:
@@ -150,6 +155,6 @@ class AccessWorker:
     async def _watch_volume(self, connection: Conn, codes: Sequence[str]) -> None:
         """Enrolling a student opens a child's records: who opens very many is named."""
         if codes:
-            for code, students in await access.students_of_organization(connection, codes):
+            for code, students in await associations.students_of_organization(connection, codes):
                 if students >= self._settings.access_gains_alarm:
                     log.warning("an organisation came to see very many students", organization=code, students=students)

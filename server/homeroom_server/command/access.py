@@ -24,7 +24,7 @@ from homeroom_server.command.invocation import (
     with_connection,
 )
 from homeroom_server.settings import Settings
-from homeroom_server.store import access
+from homeroom_server.store import associations
 
 access_app = typer.Typer()
 
@@ -50,7 +50,7 @@ def grant(
     last = None if until is None else until.date()
 
     async def work(connection: asyncpg.Connection) -> None:
-        if last is not None and last < await access.today(connection, settings.time_zone):
+        if last is not None and last < await associations.today(connection, settings.time_zone):
             raise operations.OperationError(f"{last} is over: a grant ends today or later")
         await operations.grant(connection, organization, student, last)
 
@@ -120,7 +120,7 @@ def access_day(
             return found, False
         if not yes:
             typer.confirm(f"{_lapsing(found)} Move the access day to {found.today}?", abort=True, err=True)
-        advanced = await access.move_access_day(connection, found.today)
+        advanced = await associations.move_access_day(connection, found.today)
         return await calendar.read_access_day(connection, settings), advanced
 
     found, advanced = with_connection(settings, work)
