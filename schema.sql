@@ -137,6 +137,13 @@ create table association (
 -- How many lapse between two days.
 create index association_ends on association (ends_on) where active;
 
+-- Students with an association that names an organization which is not there: its arrival raises their triggers.
+create table missing_organization (
+    code text collate "C" not null,
+    student text collate "C" not null,
+    primary key (code, student)
+);
+
 -- What an operator grants.
 create table access_grant (
     student text collate "C" not null,

@@ -167,6 +167,24 @@ async def test_a_school_that_changes_its_authority_takes_its_records_along(acces
     assert [await see(c, "StudentStatus", "s1") for c in (foothills, prairie)] == ["NoAccess", "Normal"]
 
 
+async def test_a_school_that_is_loaded_after_its_enrolments_sees_them(access_core: Core) -> None:
+    maple = await access_core.client(MAPLE)
+    await accepted(maple, "Student", record("s1", {}))
+    await enrol(maple, "e1", "s1", "0982")
+    await enrol(maple, "e2", "s1", "0777")
+    await settled(access_core.services)
+    connection = await access_core.connect()
+    new = "code,name,parent\nO.1,Ministry,\nA.3030,Prairie,O.1\nS.0777,New School,A.3030\n"
+    await operations.load_organizations(connection, new)
+    await access_core.services.directory.refresh()
+    with anyio.fail_after(10):
+        while await connection.fetchval("select 1 from missing_organization"):
+            await anyio.sleep(0.01)
+    await settled(access_core.services)
+    assert await see(await access_core.client("S.0777"), "Student", "s1") == "Normal"
+    assert await see(await access_core.client(PRAIRIE), "Student", "s1") == "Normal"
+
+
 async def test_deleting_and_undeleting_shows_to_whom_it_should(access_core: Core) -> None:
     maple, plain, elk = [await access_core.client(code) for code in (MAPLE, PLAIN, ELK)]
     await accepted(maple, "Student", record("s1", {}))

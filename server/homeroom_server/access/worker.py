@@ -54,6 +54,7 @@ class AccessWorker:
             self._work = anyio.Event()
             try:
                 await calendar.begin_day(self._pool, self._settings, self._held)
+                await self._raise_arrived()
                 while await self.process_students():
                     pass
                 while await self.process_move():
@@ -64,6 +65,12 @@ class AccessWorker:
                 log.exception("access waits")
             with anyio.move_on_after(self._settings.feed_poll_seconds):
                 await self._work.wait()
+
+    async def _raise_arrived(self) -> None:
+        """An organisation may be loaded after the enrolments that name it."""
+        async with self._pool.acquire() as connection, connection.transaction():
+            if students := await associations.take_arrived(connection):
+                await access_triggers.raise_triggers(connection, students)
 
     async def process_students(self) -> int:
         """Claim some students and settle who sees their records; how many there were."""

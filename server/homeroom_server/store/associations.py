@@ -73,12 +73,19 @@ async def write_associations(
 ) -> list[tuple[str, int]]:
     """Make these the associations of the students, active where that day lies within their days.
 
-    Those of unknown organisations are left out. Who comes to be associated, or no longer is, is noted as an event.
-    Returns organisations by code, with how many of the students they came to be associated with.
+    Those of unknown organisations are left out, and remembered for when these come. Who comes to be associated, or no
+    longer is, is noted as an event. Returns organisations by code, with how many of the students they came to be
+    associated with.
     """
     rows = await connection.fetch(
         """
-        with derived as materialized (
+        with missed as (
+            insert into missing_organization (code, student)
+            select distinct a.code, a.student from unnest($3::text[], $2::text[]) as a(code, student)
+            where not exists (select from organization o where o.code = a.code)
+            order by 1, 2
+            on conflict do nothing
+        ), derived as materialized (
             select distinct on (a.student, o.number, a.cause, a.source)
                    a.student, o.number as organization, a.cause, a.source, a.begins_on, a.ends_on,
                    a.begins_on <= $8 and coalesce(a.ends_on, 'infinity') >= $8 as active
@@ -127,6 +134,19 @@ async def write_associations(
         day,
     )
     return [(row["code"], row["students"]) for row in rows]
+
+
+async def take_arrived(connection: Conn) -> list[str]:
+    """The students whose associations name an organisation that had not been there and is now."""
+    students: list[str] = await connection.fetchval(
+        """
+        with found as (
+            delete from missing_organization m using organization o where o.code = m.code returning m.student
+        )
+        select coalesce(array_agg(distinct student), '{}') from found
+        """
+    )
+    return students
 
 
 async def students_of_organization(connection: Conn, codes: Sequence[str]) -> list[tuple[str, int]]:
