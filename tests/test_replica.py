@@ -133,7 +133,9 @@ async def test_the_quickstart_works_as_it_is_printed(folder: Path) -> None:
                 school = record("0982", {"names": [{"name": "Maple Ridge"}]}, organization="S.0982")
                 await accepted(client, "School", school)
             assert process.stdout is not None
+            line = b""
             with anyio.fail_after(20):
-                line = await process.stdout.receive()
+                while not line.endswith(b"\n"):
+                    line += await process.stdout.receive()
             process.kill()
         assert line.decode().startswith("School 0982 changed {'names': [{'name': 'Maple Ridge'}]")

@@ -422,6 +422,16 @@ class TestFile:
             SqliteStorage(path)
         assert path.read_bytes() == before
 
+    def test_a_file_that_a_crash_left_without_tables_is_made_anew(self, tmp_path: Path) -> None:
+        path = tmp_path / "r.db"
+        with sqlite3.connect(path) as begun:
+            begun.execute("pragma journal_mode = wal")
+        begun.close()
+        assert path.stat().st_size > 0
+        storage = SqliteStorage(path)
+        storage.subscribe(KINDS)
+        storage.close()
+
     def test_a_file_of_another_version_is_refused(self, file: SqliteStorage, path: Path) -> None:
         file.setting("schema_version", "99")
         with pytest.raises(StorageError, match="another version"):

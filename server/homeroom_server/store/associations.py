@@ -150,12 +150,15 @@ async def take_arrived(connection: Conn) -> list[str]:
 
 
 async def students_of_organization(connection: Conn, codes: Sequence[str]) -> list[tuple[str, int]]:
-    """Organisations by code with how many students they came to be associated with in the last 24 hours."""
+    """Organisations by code with how many students they came to be associated with in the last 24 hours.
+
+    Those whom they brought in themselves are not counted: nothing of them was there to be seen.
+    """
     rows = await connection.fetch(
         """
         select o.code, count(distinct e.student) as students
         from organization o join access_event e on e.organization = o.number
-        where o.code = any($1::text[]) and e.begun and e.happened_at > now() - interval '1 day'
+        where o.code = any($1::text[]) and e.begun and e.cause <> 'created' and e.happened_at > now() - interval '1 day'
         group by o.code
         """,
         codes,

@@ -16,7 +16,7 @@ from homeroom.replica.machine import TypeState, opened
 from homeroom.replica.sqlite import applying
 from homeroom.replica.sqlite.applying import table_of
 from homeroom.replica.sqlite.changes import SqliteChanges
-from homeroom.replica.sqlite.file import File
+from homeroom.replica.sqlite.file import File, connect_to_read, translated
 from homeroom.replica.sqlite.tables import Table, view_statements
 from homeroom.replica.sqlite.writes import SqliteWrites
 from homeroom.replica.storage import (
@@ -44,8 +44,8 @@ class SqliteStorage:
     """
 
     def __init__(self, path: Path, *, read_only: bool = False) -> None:
-        if not read_only and path.exists() and path.stat().st_size:
-            SqliteStorage(path, read_only=True).close()  # nothing is added to a file that is another program's
+        if not read_only and path.exists():
+            _refuse_foreign(path)
         self._file = File(path, read_only=read_only)
         self.writes = SqliteWrites(self._file, self._held_version)
         self._changes = SqliteChanges(self._file)
@@ -269,6 +269,13 @@ class SqliteStorage:
     def _held_version(self, name: str, record_id: str) -> int:
         kept = self._file.db.execute("select 1 from replica_type where name = ?", (name,)).fetchone()
         return self.versions(name, [record_id]).get(record_id, 0) if kept else 0
+
+
+def _refuse_foreign(path: Path) -> None:
+    """Nothing is added to a file that is another program's. One without any table was left by a crash at its making."""
+    with closing(connect_to_read(path)) as db, translated(path):
+        if db.execute("select 1 from sqlite_master").fetchone() and not _has_schema(db):
+            raise StorageError(f"{path} is not a replica")
 
 
 def _has_schema(db: sqlite3.Connection) -> bool:
