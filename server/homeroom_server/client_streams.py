@@ -66,7 +66,7 @@ class ClientStreams:
             async with self._pool.acquire() as connection:
                 for observation in seen.values():
                     await client_streams.keep_observation(connection, observation)
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as failure:
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError) as failure:
             log.warning("observations dropped", kind=type(failure).__name__, count=len(seen))
 
     def _observation(self, caller: Caller, notification_type: str) -> Observation | None:

@@ -22,7 +22,7 @@ async def run(pool: asyncpg.Pool, settings: Settings) -> None:
         try:
             await collect_gone(pool, settings.retention_days)
             await collect_calls(pool, settings.idempotency_days)
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as failure:
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError) as failure:
             log.warning("collection waits", kind=type(failure).__name__)
         await anyio.sleep(_PAUSE_SECONDS)
 

@@ -33,6 +33,7 @@ _PASSING = (
 _AWAY = (
     OSError,  # time-outs included
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # a connection on which time ran out while its answer came
     asyncpg.PostgresConnectionError,
     asyncpg.OperatorInterventionError,
     asyncpg.InvalidTransactionStateError,  # the transaction ran into one of its time-outs

@@ -61,7 +61,7 @@ class Feed:
         try:
             async with self._pool.acquire() as connection:
                 await announcements.notify_moved(connection, moved.row.number, moved.low, moved.high)
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as failure:
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError) as failure:
             log.warning("announcement lost", kind=type(failure).__name__)
 
     async def run(self, connect: Connect) -> None:
@@ -86,7 +86,7 @@ class Feed:
                 await connection.add_listener(registry.DIRECTORY_CHANNEL, self._on_directory)
                 self._look_now.set()  # for what was said while nobody listened
                 await lost.wait()
-            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as failure:
+            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError) as failure:
                 log.warning("stopped listening", kind=type(failure).__name__)
             finally:
                 connection.terminate()
@@ -109,7 +109,7 @@ class Feed:
             try:
                 await self._look()
                 self.alive = True
-            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as failure:
+            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError) as failure:
                 self.alive = False
                 log.warning("the database is away", kind=type(failure).__name__)
 
@@ -142,7 +142,7 @@ class Feed:
                 notification_type = by_number[number].notification_type
                 try:
                     viewers = await self._moved_viewers(notification_type, number, high)
-                except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as failure:
+                except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError) as failure:
                     log.warning("cannot tell who is concerned", kind=type(failure).__name__)
                     continue  # not seen: the next look at the watermarks brings it again
                 self._waiters.wake(notification_type, viewers)

@@ -49,6 +49,7 @@ async def on_database_away(request: Request, failure: Exception) -> Response:
 DATABASE_AWAY = (
     OSError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # a connection on which time ran out while its answer came
     asyncpg.PostgresConnectionError,
     asyncpg.OperatorInterventionError,
     asyncpg.InsufficientResourcesError,

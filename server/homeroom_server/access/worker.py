@@ -19,7 +19,7 @@ from homeroom_server.store.connection import Conn
 from homeroom_server.store.moves import Move
 from homeroom_server.store.showing import MovedType, RuleRow
 
-_FAILURES = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
+_FAILURES = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 
 log = structlog.get_logger()
 

@@ -24,6 +24,8 @@ from homeroom_server.store.triggers import SourceRecord, Trigger
 _RELATED_MAX = 100_000
 """Records of the same students that one batch looks at, newest first."""
 
+_FAILURES = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+
 log = structlog.get_logger()
 
 
@@ -67,7 +69,13 @@ class Processor:
             try:
                 while await self._process_batch():
                     pass
-            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, HomeroomError) as failure:
+            except (
+                OSError,
+                asyncpg.PostgresError,
+                asyncpg.InterfaceError,
+                asyncpg.InternalClientError,
+                HomeroomError,
+            ) as failure:
                 log.warning("statuses wait", kind=type(failure).__name__)
             except Exception:  # whatever it was, leases end and the next poll tries again
                 log.exception("statuses wait")
