@@ -11,6 +11,7 @@ from homeroom_server.auth import Caller
 from homeroom_server.availability import Entry, Part
 from homeroom_server.store import client_streams
 from homeroom_server.store.client_streams import Observation
+from homeroom_server.store.connection import FAILURES
 
 _WRITE_SECONDS = 5.0
 _KEPT_MAX = 100_000
@@ -66,7 +67,7 @@ class ClientStreams:
             async with self._pool.acquire() as connection:
                 for observation in seen.values():
                     await client_streams.keep_observation(connection, observation)
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError) as failure:
+        except FAILURES as failure:
             log.warning("observations dropped", kind=type(failure).__name__, count=len(seen))
 
     def _observation(self, caller: Caller, notification_type: str) -> Observation | None:

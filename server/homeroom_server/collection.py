@@ -6,6 +6,7 @@ import structlog
 
 from homeroom_server.settings import Settings
 from homeroom_server.store import calls, collection, records
+from homeroom_server.store.connection import FAILURES
 
 _PAUSE_SECONDS = 600.0
 """Well below the hour of a version mark: none is left out while a node runs."""
@@ -22,7 +23,7 @@ async def run(pool: asyncpg.Pool, settings: Settings) -> None:
         try:
             await collect_gone(pool, settings.retention_days)
             await collect_calls(pool, settings.idempotency_days)
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError) as failure:
+        except FAILURES as failure:
             log.warning("collection waits", kind=type(failure).__name__)
         await anyio.sleep(_PAUSE_SECONDS)
 

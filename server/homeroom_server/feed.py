@@ -10,6 +10,7 @@ from homeroom.protocol import NotificationType
 from homeroom_server.auth import Directory
 from homeroom_server.committer import Moved
 from homeroom_server.store import announcements, registry, streams, types
+from homeroom_server.store.connection import FAILURES
 from homeroom_server.store.types import TypeRow
 from homeroom_server.waiters import Waiters
 
@@ -61,7 +62,7 @@ class Feed:
         try:
             async with self._pool.acquire() as connection:
                 await announcements.notify_moved(connection, moved.row.number, moved.low, moved.high)
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError) as failure:
+        except FAILURES as failure:
             log.warning("announcement lost", kind=type(failure).__name__)
 
     async def run(self, connect: Connect) -> None:
@@ -86,7 +87,7 @@ class Feed:
                 await connection.add_listener(registry.DIRECTORY_CHANNEL, self._on_directory)
                 self._look_now.set()  # for what was said while nobody listened
                 await lost.wait()
-            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError) as failure:
+            except FAILURES as failure:
                 log.warning("stopped listening", kind=type(failure).__name__)
             finally:
                 connection.terminate()
@@ -109,7 +110,7 @@ class Feed:
             try:
                 await self._look()
                 self.alive = True
-            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError) as failure:
+            except FAILURES as failure:
                 self.alive = False
                 log.warning("the database is away", kind=type(failure).__name__)
 
@@ -142,7 +143,7 @@ class Feed:
                 notification_type = by_number[number].notification_type
                 try:
                     viewers = await self._moved_viewers(notification_type, number, high)
-                except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError) as failure:
+                except FAILURES as failure:
                     log.warning("cannot tell who is concerned", kind=type(failure).__name__)
                     continue  # not seen: the next look at the watermarks brings it again
                 self._waiters.wake(notification_type, viewers)

@@ -15,11 +15,9 @@ from homeroom_server.settings import Settings
 from homeroom_server.store import access_triggers, associations, moves, showing, types
 from homeroom_server.store.access_triggers import AccessTrigger
 from homeroom_server.store.associations import AssociationRow
-from homeroom_server.store.connection import Conn
+from homeroom_server.store.connection import FAILURES, Conn
 from homeroom_server.store.moves import Move
 from homeroom_server.store.showing import MovedType, RuleRow
-
-_FAILURES = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 
 log = structlog.get_logger()
 
@@ -59,7 +57,7 @@ class AccessWorker:
                     pass
                 while await self.process_move():
                     pass
-            except _FAILURES as failure:
+            except FAILURES as failure:
                 log.warning("access waits", kind=type(failure).__name__)
             except Exception:  # leases end and the next poll tries again
                 log.exception("access waits")

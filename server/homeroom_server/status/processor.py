@@ -19,12 +19,11 @@ from homeroom_server.rule_set import Alert, Related, RuleSet, Source
 from homeroom_server.settings import Settings
 from homeroom_server.status.calculation import CalculatedStatus, Calculation
 from homeroom_server.store import triggers, types
+from homeroom_server.store.connection import FAILURES
 from homeroom_server.store.triggers import SourceRecord, Trigger
 
 _RELATED_MAX = 100_000
 """Records of the same students that one batch looks at, newest first."""
-
-_FAILURES = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 
 log = structlog.get_logger()
 
@@ -69,13 +68,7 @@ class Processor:
             try:
                 while await self._process_batch():
                     pass
-            except (
-                OSError,
-                asyncpg.PostgresError,
-                asyncpg.InterfaceError,
-                asyncpg.InternalClientError,
-                HomeroomError,
-            ) as failure:
+            except (*FAILURES, HomeroomError) as failure:
                 log.warning("statuses wait", kind=type(failure).__name__)
             except Exception:  # whatever it was, leases end and the next poll tries again
                 log.exception("statuses wait")
