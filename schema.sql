@@ -254,6 +254,6 @@ create table client_stream (
     mismatch_since timestamptz,
     mismatch_count integer not null default 0,
     -- Ids last listed to it by reconciliation: those in the small ranges that differed.
-    reconciled_ids text[] not null default '{}',
+    reconciled_ids text[],
     primary key (client, organization, notification_type)
 );

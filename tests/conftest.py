@@ -2,21 +2,25 @@
 
 import itertools
 import os
+import socket
 import tempfile
 from collections.abc import AsyncIterator, Generator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
+import anyio
 import asyncpg
 import httpx
 import pytest
+import uvicorn
 from starlette.applications import Starlette
 
 from homeroom import Client
 from homeroom_server import database, operations
 from homeroom_server.app import create_app
 from homeroom_server.auth import Role
+from homeroom_server.server import create_server
 from homeroom_server.services import Services, open_services
 from homeroom_server.settings import Settings
 from homeroom_server.store import schema
@@ -94,12 +98,13 @@ async def database_of_test(postgres_url: str) -> AsyncIterator[str]:
 
 
 class Core:
-    """A node in this process, with clients that speak to it over ASGI."""
+    """A node in this process, with clients that speak to it over ASGI, or over sockets where it is served."""
 
     def __init__(self, services: Services, app: Starlette, url: str) -> None:
         self.services = services
         self.app = app
         self.database_url = url
+        self.base_url = "http://core"
         self._stack = AsyncExitStack()
 
     async def key(self, organization: str, role: Role = Role.WRITER) -> str:
@@ -113,9 +118,26 @@ class Core:
 
     def client_with(self, key: str, organization: str | None = None) -> Client:
         """A client with a key that exists, to be opened by the test."""
-        return Client(
-            "http://core", key, organization, transport=httpx.ASGITransport(self.app, raise_app_exceptions=True)
-        )
+        served = self.base_url != "http://core"
+        transport = None if served else httpx.ASGITransport(self.app, raise_app_exceptions=True)
+        return Client(self.base_url, key, organization, transport=transport)
+
+    @asynccontextmanager
+    async def served(self, send_buffer_bytes: int = 0) -> AsyncIterator[uvicorn.Server]:
+        """On a socket, by the server that a node of its own process runs; its clients end first."""
+        server = create_server(self.services)
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            if send_buffer_bytes:
+                listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer_bytes)
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(server.serve, [listener])
+                scheme = "https" if self.services.settings.tls_certificate else "http"
+                self.base_url = f"{scheme}://127.0.0.1:{listener.getsockname()[1]}"
+                try:
+                    yield server
+                finally:
+                    await self.close()
+                    server.should_exit = True
 
     async def close(self) -> None:
         await self._stack.aclose()

@@ -16,7 +16,7 @@ from homeroom_server import availability, collection
 from homeroom_server.settings import Settings
 from homeroom_server.store import bulk, records, streams
 from homeroom_server.store import collection as store
-from homeroom_server.store.streams import Delta, Digest
+from homeroom_server.store.streams import Delta, Digest, MovedRow
 from tests.access import enrol, settled, write_catalogue
 from tests.conftest import Core, open_core
 from tests.records import accepted, available, note, pairs, record, rejected
@@ -352,26 +352,27 @@ async def test_a_held_request_is_told_of_what_was_collected_before_its_node_look
     school, authority = await plain_core.client(MAPLE), await plain_core.client(FOOTHILLS)
     a, b = await accepted(school, "Note", note("a"), note("b"))
     await until_seen(plain_core, b)
-    moved_viewers = streams.moved_viewers
+    read_moved = streams.read_moved
     answers = []
 
-    async def late(*arguments: Any) -> list[int]:
+    async def late(*arguments: Any) -> list[MovedRow]:
         await turn_old_and_collect(plain_core)
-        return await moved_viewers(*arguments)
+        return await read_moved(*arguments)
 
     async def hold() -> None:
         answers.append(await available(school, "Note", b, 300))
+        answers.append(await available(school, "Note", answers[0]["maxCoreVersion"], 300))
 
-    monkeypatch.setattr(streams, "moved_viewers", late)
+    monkeypatch.setattr(streams, "read_moved", late)
     with anyio.fail_after(10):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(hold)
             await until_held(plain_core)
             await accepted(authority, "Note", record("a", None, a, deleted=True))
-    assert (answers[0]["reason"], pairs(answers[0])) == ("mismatch", [("b", b)])
+    assert [(answer["reason"], pairs(answer)) for answer in answers] == [("none", []), ("mismatch", [("b", b)])]
 
 
-async def test_a_held_request_that_falls_below_the_horizon_goes_on_with_the_list(plain_core: Core) -> None:
+async def test_a_held_request_that_has_seen_what_was_collected_goes_on_with_the_delta(plain_core: Core) -> None:
     school, other = await plain_core.client(MAPLE), await plain_core.client(PLAIN)
     (a,) = await accepted(school, "Note", note("a"))
     answers = []
@@ -384,10 +385,11 @@ async def test_a_held_request_that_falls_below_the_horizon_goes_on_with_the_list
             tasks.start_soon(hold)
             await until_held(plain_core)
             await accepted(other, "Note", note("theirs"))
-            await delete(other, "Note", "theirs")
+            (gone,) = await delete(other, "Note", "theirs")
+            await until_seen(plain_core, gone)
             await turn_old_and_collect(plain_core)
             (b,) = await accepted(school, "Note", note("b"))
-    assert (answers[0]["reason"], pairs(answers[0])) == ("mismatch", [("a", a), ("b", b)])
+    assert (answers[0]["reason"], pairs(answers[0])) == ("newer", [("b", b)])
     assert answers[0]["maxCoreVersion"] == b
 
 

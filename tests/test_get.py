@@ -1,10 +1,11 @@
 """Protocol 5, through the front door."""
 
 from dataclasses import replace
+from typing import Any
 from uuid import uuid4
 
 import anyio
-import anyio.lowlevel
+import pytest
 
 from homeroom_server.settings import Settings
 from tests.conftest import Core, open_core
@@ -38,7 +39,7 @@ async def test_a_different_version_stops_the_call(plain_core: Core) -> None:
     assert (len(answer.records), answer.stopped_at) == (2, None)
 
 
-async def test_a_version_not_seen_yet_is_waited_for(plain_core: Core) -> None:
+async def test_a_version_not_seen_yet_is_waited_for(plain_core: Core, monkeypatch: pytest.MonkeyPatch) -> None:
     school = await plain_core.client("S.0982")
     (a,) = await accepted(school, "Bulletin", note("a"))
     answers = []
@@ -46,12 +47,18 @@ async def test_a_version_not_seen_yet_is_waited_for(plain_core: Core) -> None:
     async def ask() -> None:
         answers.append(await school.get("Bulletin", [{"id": "a", "expectedVersion": a + 2}]))
 
+    reach, waiting = plain_core.services.feed.reach, anyio.Event()
+
+    async def say_and_reach(*arguments: Any) -> None:
+        waiting.set()
+        await reach(*arguments)
+
+    monkeypatch.setattr(plain_core.services.feed, "reach", say_and_reach)
     connection = await plain_core.connect()
     await connection.execute("select nextval('core_version')")
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(ask)
-        while not plain_core.services.waiters._watches:
-            await anyio.lowlevel.checkpoint()
+        await waiting.wait()
         assert await accepted(school, "Bulletin", note("a", "new", a)) == [a + 2]
     assert answers[0].records[0]["coreVersion"] == a + 2
 

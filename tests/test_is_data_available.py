@@ -1,4 +1,4 @@
-"""Protocol 3 and 4, through the front door."""
+"""Protocol 3 and 4, through the front door; held the ordinary way, and parked."""
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -12,11 +12,25 @@ import pytest
 from homeroom import HomeroomError, NotificationType, version_hash
 from homeroom_server import availability, operations
 from homeroom_server.availability import Entry, Finding
+from homeroom_server.news import News
 from homeroom_server.settings import Settings
 from tests.conftest import Core, open_core
 from tests.records import accepted, available, note, pairs, record, versions_of
 
 WRONG_HASH = "0" * 32
+
+
+@pytest.fixture(params=["ordinary", "parked"])
+async def plain_core(
+    request: pytest.FixtureRequest, database_of_test: str, settings: Settings, any_catalogue: str
+) -> AsyncIterator[Core]:
+    """As everywhere else, in both ways in which a request can be held."""
+    async with open_core(database_of_test, replace(settings, catalogue=any_catalogue)) as core:
+        if request.param == "ordinary":
+            yield core
+        else:
+            async with core.served():
+                yield core
 
 
 async def until_held(core: Core, count: int = 1) -> None:
@@ -89,12 +103,17 @@ async def test_another_organisations_change_wakes_nobody_but_moves_the_bookmark(
     answers = []
 
     async def hold() -> None:
-        answers.append(await available(school, "Note", wait_seconds=1))
+        answers.append(await available(school, "Note", wait_seconds=300))
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(hold)
         await until_held(plain_core)
         (version,) = await accepted(other, "Note", note("theirs"))
+        with anyio.fail_after(10):
+            while plain_core.services.feed.seen(NotificationType("Note")) < version:
+                await anyio.lowlevel.checkpoint()
+        assert not answers
+        await plain_core.services.waiters.drain(0)
     assert (answers[0]["reason"], answers[0]["records"]) == ("none", [])
     assert answers[0]["maxCoreVersion"] == version
 
@@ -308,7 +327,7 @@ async def test_draining_releases_held_requests_with_bookmarks(plain_core: Core) 
         assert (await http.get("/readyz")).status_code == 503
 
 
-async def test_a_change_that_comes_with_the_drain_is_listed_not_passed_over(
+async def test_a_change_that_comes_with_the_drain_is_not_passed_over(
     plain_core: Core, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waiters = plain_core.services.waiters
@@ -316,22 +335,21 @@ async def test_a_change_that_comes_with_the_drain_is_listed_not_passed_over(
     writer, reader = await plain_core.client("S.0982"), await plain_core.client("S.0982")
     answers = []
 
-    def wake_and_close(notification_type: NotificationType, viewers: list[int]) -> None:
-        wake(notification_type, viewers)
-        for watches in waiters._watches.get(notification_type, {}).values():
-            for watch in watches:
-                watch.close()
+    async def drain_and_wake(news: News) -> None:
+        await waiters.drain(0)
+        await wake(news)
 
     async def hold() -> None:
         answers.append(await available(reader, "Note", wait_seconds=300))
 
-    monkeypatch.setattr(waiters, "wake", wake_and_close)
+    monkeypatch.setattr(waiters, "wake", drain_and_wake)
     with anyio.fail_after(10):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(hold)
             await until_held(plain_core)
             (version,) = await accepted(writer, "Note", note("a"))
-    assert pairs(answers[0]) == [("a", version)]
+    assert (answers[0]["reason"], answers[0]["maxCoreVersion"] < version) == ("none", True)
+    assert pairs(await available(reader, "Note", answers[0]["maxCoreVersion"])) == [("a", version)]
 
 
 async def test_every_answer_names_the_epoch(plain_core: Core) -> None:

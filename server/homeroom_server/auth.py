@@ -24,8 +24,9 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """A client, acting for one of the organisations that it represents."""
+    """A client, acting for one of the organisations that it represents; true as of that version of the directory."""
 
+    directory_version: int
     client: int
     client_name: str
     key_hash: bytes
@@ -85,11 +86,13 @@ class Directory:
             await self.refresh()  # it may have been made a moment ago, on another node
         client = self._client_of(hashed)
         organization = self._acting(client, acting_for)
-        return Caller(client.number, client.name, hashed, Role(client.role), organization)
+        key_hash = self._content.keys[hashed].hash  # not a copy for each request that is held
+        return Caller(self.version, client.number, client.name, key_hash, Role(client.role), organization)
 
     def check_again(self, caller: Caller) -> None:
         """Raises as `authenticate` if the key or the client has been disabled since."""
-        self._acting(self._client_of(caller.key_hash), caller.organization.code)
+        if caller.directory_version != self.version:
+            self._acting(self._client_of(caller.key_hash), caller.organization.code)
 
     def represented(self, caller: Caller) -> list[registry.OrganizationRow]:
         """Every organisation that this caller's client may act for, by code."""

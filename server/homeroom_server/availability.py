@@ -1,14 +1,12 @@
 """Is Data Available: what one look at the database says about everything a request asks (protocol 3 and 4)."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
-
-import orjson
 
 from homeroom.errors import Code, error
 from homeroom.protocol import LISTED_PER_ANSWER_MAX, LISTED_PER_TYPE_MAX, NotificationType, version_hash
+from homeroom_server.answer import Answer, Part, Reason, answer_of
 from homeroom_server.single_flight import Connection, SingleFlight
 from homeroom_server.store import streams
 from homeroom_server.store.streams import Asked, Delta, Listing
@@ -16,8 +14,6 @@ from homeroom_server.version_hash import VersionHashes
 
 _FIRST_LOOK = 1_000
 """Rows per type of the read that serves all types at once; a longer list is read by itself."""
-
-Reason = Literal["newer", "mismatch", "none"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,18 +25,6 @@ class Entry:
     max_core_version: int
     version_hash: str | None
     list_after: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """The answer for one type."""
-
-    notification_type: NotificationType
-    reason: Reason
-    max_core_version: int
-    complete: bool = True
-    ids: Sequence[str] = ()
-    versions: Sequence[int] = ()
 
 
 @dataclass(frozen=True)
@@ -56,18 +40,14 @@ class Finding:
     def has_news(self) -> bool:
         return any(part.reason != "none" or not part.complete for part in self.parts)
 
-    def with_bookmarks(self, bookmarks: Sequence[int]) -> "Finding":
-        """The same, with each type's cursor moved to its bookmark where that is further."""
-        parts = [
-            replace(part, max_core_version=max(part.max_core_version, bookmark))
-            for part, bookmark in zip(self.parts, bookmarks, strict=True)
-        ]
-        return replace(self, parts=parts)
+    @property
+    def cursors(self) -> tuple[int, ...]:
+        return tuple(part.max_core_version for part in self.parts)
 
     @cached_property
-    def encoded(self) -> bytes:
-        """The answer's body: made once for all who share the look."""
-        return orjson.dumps({"types": [_part_as_json(part) for part in self.parts]})
+    def answer(self) -> Answer:
+        """Made once for all who share the look."""
+        return answer_of(self.epoch, self.parts)
 
 
 class Availability:
@@ -175,13 +155,3 @@ def _cut(
         return Part(entry.notification_type, reason, entry.max_core_version, False)
     cursor = versions[room - 1] if cursor_cut is None else cursor_cut
     return Part(entry.notification_type, reason, cursor, False, ids[:room], versions[:room])
-
-
-def _part_as_json(part: Part) -> dict[str, object]:
-    return {
-        "notificationType": str(part.notification_type),
-        "reason": part.reason,
-        "maxCoreVersion": part.max_core_version,
-        "complete": part.complete,
-        "records": [{"id": i, "coreVersion": v} for i, v in zip(part.ids, part.versions, strict=True)],
-    }

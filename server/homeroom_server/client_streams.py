@@ -7,14 +7,17 @@ import anyio
 import asyncpg
 import structlog
 
+from homeroom_server.answer import Part
 from homeroom_server.auth import Caller
-from homeroom_server.availability import Entry, Part
+from homeroom_server.availability import Entry
 from homeroom_server.store import client_streams
 from homeroom_server.store.client_streams import Observation
 from homeroom_server.store.connection import FAILURES
 
 _WRITE_SECONDS = 5.0
-_KEPT_MAX = 100_000
+_WRITE_COUNT = 2_000
+"""Written sooner when there are so many: a herd leaves no trace in the node's memory."""
+_KEPT_MAX = 20_000
 _RECONCILED_IDS_MAX = 1_000
 
 log = structlog.get_logger()
@@ -26,6 +29,7 @@ class ClientStreams:
     def __init__(self, pool: asyncpg.Pool) -> None:
         self._pool = pool
         self._seen: dict[tuple[int, int, str], Observation] = {}
+        self._many = anyio.Event()
 
     def told(self, caller: Caller, entry: Entry, part: Part) -> None:
         """A client asked about a type and was told this."""
@@ -57,16 +61,18 @@ class ClientStreams:
     async def run(self) -> None:
         """Write until cancelled."""
         while True:
-            await anyio.sleep(_WRITE_SECONDS)
+            with anyio.move_on_after(_WRITE_SECONDS):
+                await self._many.wait()
             await self.write()
 
     async def write(self) -> None:
         """Write down what was seen since the last time."""
-        seen, self._seen = self._seen, {}
+        seen, self._seen, self._many = self._seen, {}, anyio.Event()
+        if not seen:
+            return
         try:
             async with self._pool.acquire() as connection:
-                for observation in seen.values():
-                    await client_streams.keep_observation(connection, observation)
+                await client_streams.keep_observations(connection, list(seen.values()))
         except FAILURES as failure:
             log.warning("observations dropped", kind=type(failure).__name__, count=len(seen))
 
@@ -74,6 +80,8 @@ class ClientStreams:
         key = (caller.client, caller.organization.number, notification_type)
         if key not in self._seen and len(self._seen) >= _KEPT_MAX:
             return None
+        if len(self._seen) == _WRITE_COUNT:
+            self._many.set()
         return self._seen.setdefault(
             key, Observation(*key, datetime.now(UTC), 0, None, "none", 0, None, None, None, 0, None)
         )

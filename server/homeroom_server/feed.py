@@ -1,6 +1,6 @@
 """What moved? Learns of commits on any node, finds the streams concerned, wakes who waits for them."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 import anyio
 import asyncpg
@@ -9,10 +9,13 @@ import structlog
 from homeroom.protocol import NotificationType
 from homeroom_server.auth import Directory
 from homeroom_server.committer import Moved
+from homeroom_server.news import Bookmarks, Changes, Movement, News
 from homeroom_server.store import announcements, registry, streams, types
 from homeroom_server.store.connection import FAILURES
 from homeroom_server.store.types import TypeRow
 from homeroom_server.waiters import Waiters
+
+_RECORDS_PER_READ_MAX = 10_000
 
 Connect = Callable[[], Awaitable[asyncpg.Connection]]
 """Opens a connection of its own to the primary, past any transaction pooler: LISTEN needs one."""
@@ -23,18 +26,30 @@ log = structlog.get_logger()
 class Feed:
     """Fed by the node's own committer, by NOTIFY, and by a slow look at the watermarks that makes up for lost ones."""
 
-    def __init__(self, pool: asyncpg.Pool, waiters: Waiters, directory: Directory, poll_seconds: float) -> None:
+    def __init__(
+        self,
+        pool: asyncpg.Pool,
+        waiters: Waiters,
+        bookmarks: Bookmarks,
+        directory: Directory,
+        poll_seconds: float,
+    ) -> None:
         self._pool = pool
         self._waiters = waiters
+        self._bookmarks = bookmarks
         self._directory = directory
         self._poll_seconds = poll_seconds
         self._rows: dict[NotificationType, TypeRow] = {}
-        self._seen: dict[int, int] = {}
+        self._types: dict[int, NotificationType] = {}
         self._pending: dict[int, int] = {}
         self._signalled = anyio.Event()
         self._look_now = anyio.Event()
-        self.epoch = ""
+        self._advanced = anyio.Event()
         self.alive = False
+
+    @property
+    def epoch(self) -> str:
+        return self._bookmarks.epoch
 
     def type_row(self, notification_type: NotificationType) -> TypeRow | None:
         """The numbers of a type, if this node has met it."""
@@ -42,13 +57,19 @@ class Feed:
 
     def seen(self, notification_type: NotificationType) -> int:
         """The version up to which everyone who waits for this type has been woken."""
-        row = self._rows.get(notification_type)
-        return 0 if row is None else self._seen.get(row.number, 0)
+        return self._bookmarks.seen(notification_type)
+
+    async def reach(self, notification_type: NotificationType, version: int, deadline: float) -> None:
+        """Return when everyone who waits for this type has been woken up to a version, or at the deadline."""
+        with anyio.CancelScope(deadline=deadline):
+            while self._bookmarks.seen(notification_type) < version:
+                await self._advanced.wait()
 
     async def start(self) -> None:
         """Take the watermarks as they are: whoever waits from now on reads after this."""
         await self._look()
-        self._seen.update(self._pending)
+        for number, version in self._pending.items():
+            self._bookmarks.advance(self._types[number], version)
         self._pending.clear()
         self.alive = True
 
@@ -94,7 +115,7 @@ class Feed:
 
     def _on_moved(self, connection: object, pid: int, channel: str, payload: object) -> None:
         number, _, high = (int(part) for part in str(payload).split(":"))
-        if number in self._seen:
+        if number in self._types:
             self._note(number, high)
         else:
             self._look_now.set()
@@ -117,7 +138,7 @@ class Feed:
     async def _look(self) -> None:
         async with self._pool.acquire() as connection:
             position = await types.read_position(connection)
-        self.epoch = position.epoch
+        self._bookmarks.epoch = position.epoch
         for row in position.types:
             self._meet(row)
             self._note(row.number, row.watermark)
@@ -126,10 +147,10 @@ class Feed:
 
     def _meet(self, row: TypeRow) -> None:
         self._rows.setdefault(row.notification_type, row)
-        self._seen.setdefault(row.number, 0)
+        self._types.setdefault(row.number, row.notification_type)
 
     def _note(self, number: int, high: int) -> None:
-        if high > self._seen[number] and high > self._pending.get(number, 0):
+        if high > self._bookmarks.seen(self._types[number]) and high > self._pending.get(number, 0):
             self._pending[number] = high
             self._signalled.set()
 
@@ -138,19 +159,34 @@ class Feed:
             await self._signalled.wait()
             self._signalled = anyio.Event()
             pending, self._pending = self._pending, {}
-            by_number = {row.number: row for row in self._rows.values()}
+            watched = {}
             for number, high in pending.items():
-                notification_type = by_number[number].notification_type
+                notification_type = self._types[number]
+                if self._waiters.watched(notification_type):
+                    watched[number] = self._bookmarks.seen(notification_type)
+                else:
+                    self._bookmarks.advance(notification_type, high)
+            if watched:
                 try:
-                    viewers = await self._moved_viewers(notification_type, number, high)
+                    news = await self._read(watched)
                 except FAILURES as failure:
+                    # Nobody is woken and no bookmark moves: the next look at the watermarks brings it again.
                     log.warning("cannot tell who is concerned", kind=type(failure).__name__)
-                    continue  # not seen: the next look at the watermarks brings it again
-                self._waiters.wake(notification_type, viewers)
-                self._seen[number] = max(high, self._seen[number])
+                    continue
+                await self._waiters.wake(news)
+                for number in watched:
+                    self._note(number, pending[number])  # what a cut read has left
+            advanced, self._advanced = self._advanced, anyio.Event()
+            advanced.set()
 
-    async def _moved_viewers(self, notification_type: NotificationType, number: int, high: int) -> list[int]:
-        if not self._waiters.has_viewers(notification_type):
-            return []
+    async def _read(self, since: Mapping[int, int]) -> News:
         async with self._pool.acquire() as connection:
-            return await streams.moved_viewers(connection, number, self._seen[number], high)
+            rows = await streams.read_moved(connection, since, _RECORDS_PER_READ_MAX)
+        moved: dict[int, Movement] = {}
+        for row in rows:
+            movement = moved.setdefault(
+                row.number, Movement(self._types[row.number], row.bookmark, cut=row.cut, lost=row.lost)
+            )
+            if row.ids is not None and row.versions is not None:
+                movement.streams[row.viewer] = Changes(row.ids, row.versions)
+        return News(rows[0].epoch, list(moved.values()))

@@ -10,6 +10,7 @@ import uvicorn
 
 from homeroom_server import database
 from homeroom_server.app import create_app
+from homeroom_server.parking import Parking
 from homeroom_server.services import Services, open_services
 from homeroom_server.settings import Settings
 
@@ -26,9 +27,10 @@ _LAST_ANSWERS_SECONDS = 20
 class _DrainingServer(uvicorn.Server):
     """Releases held requests before uvicorn waits for them to end."""
 
-    def __init__(self, config: uvicorn.Config, services: Services) -> None:
+    def __init__(self, config: uvicorn.Config, services: Services, parking: Parking) -> None:
         super().__init__(config)
         self._services = services
+        self._parking = parking
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """End in good order and no other way, so that what was opened around the server is closed too."""
@@ -37,7 +39,27 @@ class _DrainingServer(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         await self._services.waiters.drain(self._services.settings.drain_seconds)
+        self._parking.close()
         await super().shutdown(sockets)
+
+
+def create_server(services: Services) -> uvicorn.Server:
+    """uvicorn over the application, with held requests parked."""
+    parking = Parking(services, _KEEP_ALIVE_SECONDS)
+    config = uvicorn.Config(
+        create_app(services),
+        http=parking,  # type: ignore[arg-type]  # a class or what stands in for one
+        log_config=None,
+        access_log=False,
+        lifespan="off",
+        server_header=False,
+        ws="none",
+        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=_LAST_ANSWERS_SECONDS,
+        ssl_certfile=services.settings.tls_certificate or None,
+        ssl_keyfile=services.settings.tls_key or None,
+    )
+    return _DrainingServer(config, services, parking)
 
 
 async def serve(settings: Settings, database_url: str, started: Callable[[str], None]) -> None:
@@ -47,17 +69,7 @@ async def serve(settings: Settings, database_url: str, started: Callable[[str], 
     try:
         host, port = listener.getsockname()[:2]
         async with open_services(settings, database_url) as services:
-            config = uvicorn.Config(
-                create_app(services),
-                log_config=None,
-                access_log=False,
-                lifespan="off",
-                server_header=False,
-                ws="none",
-                timeout_keep_alive=_KEEP_ALIVE_SECONDS,
-                timeout_graceful_shutdown=_LAST_ANSWERS_SECONDS,
-            )
-            started(f"http://{host}:{port}")
-            await _DrainingServer(config, services).serve([listener])
+            started(f"{'https' if settings.tls_certificate else 'http'}://{host}:{port}")
+            await create_server(services).serve([listener])
     finally:
         listener.close()

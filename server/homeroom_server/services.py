@@ -17,11 +17,15 @@ from homeroom_server.catalogue import Catalogue, load_catalogue
 from homeroom_server.client_streams import ClientStreams
 from homeroom_server.committer import Committer, Moved
 from homeroom_server.feed import Feed
+from homeroom_server.news import Bookmarks
 from homeroom_server.settings import Settings
 from homeroom_server.single_flight import SingleFlight
 from homeroom_server.status.processor import Processor
 from homeroom_server.version_hash import VersionHashes
 from homeroom_server.waiters import Waiters
+
+_FEED_CONNECTIONS_MAX = 2
+"""One that reads what moved, one that announces: no herd of requests stands before them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +58,17 @@ async def open_services(settings: Settings, database_url: str) -> AsyncIterator[
     async with (
         database.open_read_pool(database_url, settings, settings.read_connections_max) as pool,
         database.open_read_pool(database_url, settings, settings.bulk_connections_max) as bulk_pool,
+        database.open_read_pool(database_url, settings, _FEED_CONNECTIONS_MAX) as feed_pool,
         database.open_write_pool(database_url, settings) as write_pool,
         anyio.create_task_group() as tasks,
     ):
         flights = SingleFlight(pool, tasks)
         directory = Directory(flights)
-        waiters = Waiters(settings.held_requests_per_client_max, settings.held_requests_per_node_max)
-        feed = Feed(pool, waiters, directory, settings.feed_poll_seconds)
+        bookmarks = Bookmarks()
+        waiters = Waiters(
+            directory, bookmarks, settings.held_requests_per_client_max, settings.held_requests_per_node_max
+        )
+        feed = Feed(feed_pool, waiters, bookmarks, directory, settings.feed_poll_seconds)
 
         async def announce(moved: Moved) -> None:
             feed.signal(moved)

@@ -27,6 +27,11 @@ class Settings:
     time_zone: str = "America/Edmonton"
     """In which a calendar day ends."""
 
+    tls_certificate: str = ""
+    """A PEM file, the chain included. Empty: plain HTTP, for a proxy on the same machine."""
+    tls_key: str = ""
+    """A PEM file; empty if the certificate's file holds the key too."""
+
     body_bytes_max: int = 8 * 1024 * 1024
     held_requests_per_client_max: int = 64
     held_requests_per_node_max: int = 50_000
@@ -87,6 +92,8 @@ def read_settings(flags: Mapping[str, object | None] | None = None, file: Path |
                 faults.append(f"{name}: {value!r} is below 0")
     if values.get("retention_days") == 0:
         faults.append("retention_days: 0 is below 1")  # statuses and nodes may lag behind, though never for a day
+    files = [name for name in ("tls_certificate", "tls_key") if values.get(name)]
+    faults += [f"{name}: {values[name]!r} is no file" for name in files if not Path(values[name]).is_file()]
     try:
         ZoneInfo(str(values.get("time_zone", Settings().time_zone)))
     except (ZoneInfoNotFoundError, ValueError):

@@ -1,135 +1,209 @@
-"""Who waits for which stream. Found by stream, never by scanning."""
+"""Who waits for which stream: found by stream, never by scanning; answered with finished bytes."""
 
+import asyncio
 import random
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Protocol
 
 import anyio
+import anyio.lowlevel
 
-from homeroom.errors import Code, error
+from homeroom.errors import Code, HomeroomError, error
 from homeroom.protocol import NotificationType
+from homeroom_server.answer import Answer
+from homeroom_server.auth import Caller, Directory
+from homeroom_server.news import Bookmarks, Interest, News
+from homeroom_server.wheel import Wheel
 
-Stream = tuple[NotificationType, int | None]
-"""What one organisation sees of a type; None is everything of it."""
+_EARLY_SHARE_MAX = 0.1
+"""Waits end up to this share early, at random, so that clients do not come back in step."""
+_TICK_SECONDS = 0.1
+_ANSWERED_AT_ONCE = 500
+"""After so many answers the node turns to whatever else has come."""
+_INTERESTS_KEPT_MAX = 10_000
+_CURSORS_KEPT_MAX = 1_000
 
 
-class Watch:
-    """One held request's eye on its streams. Reset, read, then wait: what moves after the reset is not missed."""
+class Outlet(Protocol):
+    """Where the answer of a held request goes: a parked connection, or a task that waits."""
 
-    def __init__(self, streams: Sequence[Stream]) -> None:
-        self.streams = list(streams)
-        self._over = anyio.Event()
-        self._moved = False
-        self._closed = False
+    def answer(self, answer: Answer) -> None:
+        """A 200."""
 
-    def reset(self) -> None:
-        self._moved = False
-        self._over = anyio.Event()
-        if self._closed:
-            self._over.set()
+    def refuse(self, failure: HomeroomError) -> None:
+        """The caller may no longer call."""
 
-    def wake(self) -> None:
-        self._moved = True
-        self._over.set()
 
-    def close(self) -> None:
-        """The node drains: the wait is over, whatever has moved."""
-        self._closed = True
-        self._over.set()
+class Held:
+    """One request that watches its streams; held once it has an outlet.
 
-    async def wait_until(self, deadline: float) -> bool:
-        """True if a stream has moved since the reset; False at the deadline (event loop time) or when the node drains.
+    `cursors`: the version of each type up to which it has been looked at. `moved`: something came before it was held.
+    """
 
-        False means that nothing was missed: a move that comes together with the end of the wait is True.
-        """
-        with anyio.CancelScope(deadline=deadline):
-            await self._over.wait()
-        return self._moved
+    __slots__ = ("caller", "cursors", "interest", "moved", "outlet", "slot")
+
+    def __init__(self, caller: Caller, interest: Interest) -> None:
+        self.caller = caller
+        self.interest = interest
+        self.cursors: tuple[int, ...] = ()
+        self.moved = False
+        self.outlet: Outlet | None = None
+        self.slot: set[Held] | None = None
 
 
 class Waiters:
-    """All watches of this node, and how many requests are held."""
+    """Everyone who watches, and how many requests are held."""
 
-    def __init__(self, per_client_max: int, per_node_max: int) -> None:
-        self._watches: dict[NotificationType, dict[int | None, set[Watch]]] = {}
+    def __init__(self, directory: Directory, bookmarks: Bookmarks, per_client_max: int, per_node_max: int) -> None:
+        self._directory = directory
+        self._bookmarks = bookmarks
+        self._interests: dict[tuple[tuple[NotificationType, ...], tuple[bool, ...]], Interest] = {}
+        self._seers: dict[NotificationType, set[Held]] = {}
+        self._viewers: dict[int, Held | set[Held]] = {}  # one who waits alone, as most do, needs no set
+        self._types: Counter[NotificationType] = Counter()
+        self._cursors: dict[tuple[int, ...], tuple[int, ...]] = {}
+        self._due: Wheel[Held] = Wheel(_TICK_SECONDS, self.release)
         self._per_client_max = per_client_max
         self._per_node_max = per_node_max
         self._held_by_client: Counter[int] = Counter()
         self.held = 0
         self.draining = False
 
+    def interest(self, types: Sequence[NotificationType], everything: Sequence[bool]) -> Interest:
+        """The one object for everyone who asks for these types with these eyes."""
+        key = (tuple(types), tuple(everything))
+        if key not in self._interests and len(self._interests) >= _INTERESTS_KEPT_MAX:
+            self._interests.clear()
+        return self._interests.setdefault(key, Interest(*key))
+
     @contextmanager
-    def watch(self, streams: Sequence[Stream]) -> Iterator[Watch]:
-        """A watch that is woken from now on until the block ends."""
-        watch = Watch(streams)
-        if self.draining:
-            watch.close()
-        for stream in streams:
-            self._add(watch, stream)
+    def watch(self, caller: Caller, interest: Interest) -> Iterator[Held]:
+        """A request that misses nothing from now on: until the block ends, or as long as it is held beyond it."""
+        held = Held(caller, interest)
+        self._add(held)
         try:
-            yield watch
+            yield held
         finally:
-            for stream in watch.streams:
-                self._discard(watch, stream)
+            if held.slot is None:  # never held: its answer ends no watch
+                self._remove(held)
 
-    def watch_also(self, watch: Watch, stream: Stream) -> None:
-        """Wake a watch for one more stream."""
-        watch.streams.append(stream)
-        self._add(watch, stream)
-
-    @contextmanager
-    def hold(self, client: int) -> Iterator[None]:
-        """Count a request as held while the block runs.
-
-        Raises RetryLater: 2004 over the client's limit, 2001 over the node's.
-        """
-        if self._held_by_client[client] >= self._per_client_max:
+    def admit(self, caller: Caller) -> None:
+        """Raises RetryLater: 2004 if the client holds as many requests as it may, 2001 if the node does."""
+        if self._held_by_client[caller.client] >= self._per_client_max:
             detail = f"this client holds {self._per_client_max} requests (held_requests_per_client_max)"
             raise error(Code.CLIENT_LIMIT, detail)
         if self.held >= self._per_node_max:
             detail = f"this node holds {self._per_node_max} requests (held_requests_per_node_max)"
             raise error(Code.CORE_NOT_AVAILABLE, detail)
-        self._held_by_client[client] += 1
+
+    def hold(self, held: Held, cursors: tuple[int, ...], wait_seconds: float, outlet: Outlet) -> None:
+        """Answer through `outlet` when something comes above the cursors, or the wait ends.
+
+        To be called with no wait since the look that found nothing above the cursors, and only if nothing has moved.
+        """
+        assert not held.moved
+        if len(self._cursors) >= _CURSORS_KEPT_MAX:
+            self._cursors.clear()
+        held.cursors = self._cursors.setdefault(cursors, cursors)
+        held.outlet = outlet
+        early = random.uniform(0, _EARLY_SHARE_MAX)
+        held.slot = self._due.add(held, asyncio.get_running_loop().time() + wait_seconds * (1 - early))
+        self._held_by_client[held.caller.client] += 1
         self.held += 1
-        try:
-            yield
-        finally:
-            self.held -= 1
-            self._held_by_client[client] -= 1
-            if not self._held_by_client[client]:
-                del self._held_by_client[client]
 
-    def has_viewers(self, notification_type: NotificationType) -> bool:
-        """Whether anyone waits for a single organisation's stream of a type."""
-        return any(viewer is not None for viewer in self._watches.get(notification_type, ()))
+    def leave(self, held: Held) -> None:
+        """Its client has hung up."""
+        if held.outlet is not None:
+            self._take(held)
 
-    def wake(self, notification_type: NotificationType, viewers: Collection[int]) -> None:
-        """Wake those who see everything of a type, and those who look as one of `viewers`."""
-        by_viewer = self._watches.get(notification_type, {})
-        for viewer in (None, *viewers):
-            for watch in by_viewer.get(viewer, ()):
-                watch.wake()
+    def watched(self, notification_type: NotificationType) -> bool:
+        """Whether anyone at all watches a type."""
+        return self._types[notification_type] > 0
+
+    async def wake(self, news: News) -> None:
+        """Answer everyone for whom there is something in it; those who are still looking look again."""
+        for moved in news.types.values():
+            self._bookmarks.advance(moved.notification_type, moved.bookmark)
+        for number, held in enumerate(self._concerned(news), 1):
+            self._tell(held, news)
+            if number % _ANSWERED_AT_ONCE == 0:
+                await anyio.lowlevel.checkpoint()
+
+    def release(self, held: Held) -> None:
+        """End a wait with bookmarks."""
+        if held.outlet is not None:
+            self._take(held).answer(self._bookmarks.nothing(held.interest, held.cursors))
 
     async def drain(self, seconds: float) -> None:
         """Release every held request within `seconds`, at random moments, and hold no more."""
         self.draining = True
-        everyone = {w for by_viewer in self._watches.values() for watches in by_viewer.values() for w in watches}
-        release_at = sorted((random.uniform(0, seconds), id(watch), watch) for watch in everyone)
+        everyone = self._due.members()
+        random.shuffle(everyone)
         begun = anyio.current_time()
-        for after, _, watch in release_at:
-            await anyio.sleep_until(begun + after)
-            watch.close()
+        for number, held in enumerate(everyone, 1):
+            await anyio.sleep_until(begun + seconds * number / len(everyone))
+            self.release(held)
 
-    def _add(self, watch: Watch, stream: Stream) -> None:
-        notification_type, viewer = stream
-        self._watches.setdefault(notification_type, {}).setdefault(viewer, set()).add(watch)
+    def _tell(self, held: Held, news: News) -> None:
+        if held.outlet is None:
+            held.moved = True
+            return
+        answer = news.answer(self._bookmarks, held.interest, held.caller.organization.number, held.cursors)
+        if answer is None:
+            return
+        try:
+            self._directory.check_again(held.caller)
+        except HomeroomError as failure:
+            self._take(held).refuse(failure)
+        else:
+            self._take(held).answer(answer)
 
-    def _discard(self, watch: Watch, stream: Stream) -> None:
-        notification_type, viewer = stream
-        by_viewer = self._watches[notification_type]
-        by_viewer[viewer].discard(watch)
-        if not by_viewer[viewer]:
-            del by_viewer[viewer]
-        if not by_viewer:
-            del self._watches[notification_type]
+    def _concerned(self, news: News) -> set[Held]:
+        found: set[Held] = set()
+        for moved in news.types.values():
+            for viewer in (None, *self._viewers) if moved.lost else moved.streams:
+                if viewer is None:
+                    found |= self._seers.get(moved.notification_type, frozenset())
+                elif (entry := self._viewers.get(viewer)) is not None:
+                    found |= entry if isinstance(entry, set) else {entry}
+        return found
+
+    def _take(self, held: Held) -> Outlet:
+        """Its outlet; it is no longer held."""
+        assert held.outlet is not None
+        assert held.slot is not None
+        outlet, held.outlet = held.outlet, None
+        held.slot.discard(held)
+        self.held -= 1
+        client = held.caller.client
+        self._held_by_client[client] -= 1
+        if not self._held_by_client[client]:
+            del self._held_by_client[client]
+        self._remove(held)
+        return outlet
+
+    def _add(self, held: Held) -> None:
+        for notification_type, everything in zip(held.interest.types, held.interest.everything, strict=True):
+            self._types[notification_type] += 1
+            if everything:
+                self._seers.setdefault(notification_type, set()).add(held)
+        if not all(held.interest.everything):
+            others = self._viewers.setdefault(held.caller.organization.number, held)
+            if isinstance(others, set):
+                others.add(held)
+            elif others is not held:
+                self._viewers[held.caller.organization.number] = {others, held}
+
+    def _remove(self, held: Held) -> None:
+        for notification_type, everything in zip(held.interest.types, held.interest.everything, strict=True):
+            self._types[notification_type] -= 1
+            if everything:
+                self._seers[notification_type].discard(held)
+        if not all(held.interest.everything):
+            others = self._viewers[held.caller.organization.number]
+            if isinstance(others, set):
+                others.discard(held)
+            if others is held or not others:
+                del self._viewers[held.caller.organization.number]

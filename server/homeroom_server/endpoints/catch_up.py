@@ -11,12 +11,7 @@ from homeroom_server.store.bulk import Position
 
 async def wait_until_seen(services: Services, notification_type: NotificationType, version: int) -> None:
     """Return when this node has seen that version of a type, or after a few seconds."""
-    deadline = anyio.current_time() + services.settings.catch_up_seconds
-    with services.waiters.watch([(notification_type, None)]) as watch:
-        while services.feed.seen(notification_type) < version:
-            if not await watch.wait_until(deadline):
-                return
-            watch.reset()
+    await services.feed.reach(notification_type, version, anyio.current_time() + services.settings.catch_up_seconds)
 
 
 async def reach(services: Services, notification_type: NotificationType, version: int) -> Position:

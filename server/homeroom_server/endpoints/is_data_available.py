@@ -1,7 +1,5 @@
 """`POST /v1/is-data-available` (protocol 3 and 4)."""
 
-import random
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import anyio
@@ -14,15 +12,11 @@ from homeroom_server import audience
 from homeroom_server.auth import Caller
 from homeroom_server.availability import Entry, Finding
 from homeroom_server.endpoints import requests
-from homeroom_server.endpoints.hang_up import unless_hung_up
+from homeroom_server.endpoints.parked import PARK_EXTENSION, Parked
 from homeroom_server.endpoints.requests import VERSION_SCHEMA, Faults
+from homeroom_server.endpoints.waiting import wait
 from homeroom_server.json_schema import compile_schema
 from homeroom_server.services import Services
-from homeroom_server.waiters import Watch
-
-_EARLY_SHARE_MAX = 0.1
-"""Waits end up to this share early, at random, so that clients do not come back in step."""
-
 
 _SCHEMA = compile_schema(
     {
@@ -53,7 +47,7 @@ _SCHEMA = compile_schema(
 
 @dataclass(frozen=True, slots=True)
 class _Question:
-    entries: Sequence[Entry]
+    entries: tuple[Entry, ...]
     wait_seconds: int
 
 
@@ -63,59 +57,54 @@ async def is_data_available(request: Request) -> Response:
     caller = await requests.authenticate(request, services)
     document = requests.parse_json(await requests.read_body(request, services.settings.body_bytes_max))
     question = _parse(document, services, caller)
-    answer = await unless_hung_up(request.receive, lambda: _answer(services, caller, question))
-    if answer is None:
-        return Response()  # nobody is there to read it
-    for entry, part in zip(question.entries, answer.parts, strict=True):
-        services.client_streams.told(caller, entry, part)
-    return requests.json_response(answer.encoded, answer.epoch)
+    entries = question.entries
+    interest = services.waiters.interest(
+        [entry.notification_type for entry in entries], [entry.viewer is None for entry in entries]
+    )
+    with services.waiters.watch(caller, interest) as held:
+        while True:
+            held.moved = False
+            finding = await _caught_up(services, entries)
+            for entry, part in zip(entries, finding.parts, strict=True):
+                services.client_streams.told(caller, entry, part)
+            if finding.has_news or question.wait_seconds == 0 or services.waiters.draining:
+                return requests.json_response(finding.answer.body, finding.epoch)
+            if not held.moved:  # and nothing can move before it is held: nothing is awaited on the way
+                services.waiters.admit(caller)
+                extension = request.scope.get("extensions", {}).get(PARK_EXTENSION)
+                connection = None if extension is None else extension["park"](held)
+                if connection is not None:
+                    services.waiters.hold(held, finding.cursors, question.wait_seconds, connection)
+                    return Parked()
+                return await wait(request, services, held, finding.cursors, question.wait_seconds)
 
 
-async def _answer(services: Services, caller: Caller, question: _Question) -> Finding:
-    """Watch, read, then wait; a wake that reads nothing stays registered."""
-    entries = tuple(question.entries)
-    early = 1 - random.uniform(0, _EARLY_SHARE_MAX)
-    deadline = anyio.current_time() + question.wait_seconds * early
-    with services.waiters.watch([(entry.notification_type, entry.viewer) for entry in entries]) as watch:
-        finding = await _caught_up(services, entries, watch)
-        if finding.has_news or question.wait_seconds == 0:
-            return finding
-        with services.waiters.hold(caller.client):
-            while await watch.wait_until(deadline):
-                services.directory.check_again(caller)
-                watch.reset()
-                finding = await services.availability.look(entries)
-                if finding.has_news:
-                    return finding
-    return finding.with_bookmarks([services.feed.seen(entry.notification_type) for entry in entries])
-
-
-async def _caught_up(services: Services, entries: tuple[Entry, ...], watch: Watch) -> Finding:
-    """The first look, repeated for a few seconds while the client has seen more than this node.
+async def _caught_up(services: Services, entries: tuple[Entry, ...]) -> Finding:
+    """A look, repeated once this node has seen what the client has.
 
     Raises ResyncNeeded 2003 for versions of another history, RetryLater 2002 if the node stays behind.
     """
-    deadline = anyio.current_time() + services.settings.catch_up_seconds
-    watched_also = False
-    while True:
-        watch.reset()
+    finding = await services.availability.look(entries)
+    _check_history(entries, finding)
+    if finding.behind:
+        deadline = anyio.current_time() + services.settings.catch_up_seconds
+        for entry in entries:
+            await services.feed.reach(entry.notification_type, entry.max_core_version, deadline)
         finding = await services.availability.look(entries)
-        if finding.beyond:
-            pointers = [
-                f"/types/{i}/maxCoreVersion" for i, e in enumerate(entries) if e.notification_type in finding.beyond
-            ]
-            names, wrong = ", ".join(map(str, finding.beyond)), [Fault(p, "above every version") for p in pointers]
-            raise error(Code.OTHER_HISTORY, f"the Core never gave out versions this high: {names}", wrong)
-        if not finding.behind:
-            return finding
-        if not watched_also:
-            watched_also = True
-            for notification_type in finding.behind:
-                services.waiters.watch_also(watch, (notification_type, None))
-            continue
-        if not await watch.wait_until(deadline):
-            names = ", ".join(map(str, finding.behind))
-            raise error(Code.NODE_BEHIND, f"this node has not yet seen the version that the client holds: {names}")
+        _check_history(entries, finding)
+    if finding.behind:
+        names = ", ".join(map(str, finding.behind))
+        raise error(Code.NODE_BEHIND, f"this node has not yet seen the version that the client holds: {names}")
+    return finding
+
+
+def _check_history(entries: tuple[Entry, ...], finding: Finding) -> None:
+    if finding.beyond:
+        pointers = [
+            f"/types/{i}/maxCoreVersion" for i, e in enumerate(entries) if e.notification_type in finding.beyond
+        ]
+        names, wrong = ", ".join(map(str, finding.beyond)), [Fault(p, "above every version") for p in pointers]
+        raise error(Code.OTHER_HISTORY, f"the Core never gave out versions this high: {names}", wrong)
 
 
 def _parse(document: object, services: Services, caller: Caller) -> _Question:
@@ -123,8 +112,8 @@ def _parse(document: object, services: Services, caller: Caller) -> _Question:
     faults = Faults()
     types = requests.list_of(document, "types", TYPES_PER_CALL_MAX)
     faults.check(_SCHEMA, document)
-    wait = document.get("waitSeconds", WAIT_SECONDS_DEFAULT) if isinstance(document, dict) else None
-    if isinstance(wait, int | float) and not 0 <= wait <= WAIT_SECONDS_MAX:
+    wait_seconds = document.get("waitSeconds", WAIT_SECONDS_DEFAULT) if isinstance(document, dict) else None
+    if isinstance(wait_seconds, int | float) and not 0 <= wait_seconds <= WAIT_SECONDS_MAX:
         faults.add(Code.INVALID_WAIT, "/waitSeconds", f"takes 0 to {WAIT_SECONDS_MAX} seconds")
     found = []
     for index, entry in enumerate(types):
@@ -150,5 +139,5 @@ def _parse(document: object, services: Services, caller: Caller) -> _Question:
                 int(entry["listAfter"]) if "listAfter" in entry else None,
             )
         )
-    assert isinstance(wait, int | float), "faults have been raised"
-    return _Question(entries, int(wait))
+    assert isinstance(wait_seconds, int | float), "faults have been raised"
+    return _Question(tuple(entries), int(wait_seconds))

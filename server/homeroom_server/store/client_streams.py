@@ -46,34 +46,46 @@ class ClientStream:
     reconciled_ids: Sequence[str]
 
 
-async def keep_observation(connection: Conn, seen: Observation) -> None:
-    """Add what a node saw to the client's row."""
+async def keep_observations(connection: Conn, seen: Sequence[Observation]) -> None:
+    """Add what a node saw to the clients' rows."""
     await connection.execute(
         """
         insert into client_stream as kept (client, organization, notification_type, asked_at, cursor, version_hash,
             told_reason, told_records, in_step_at, in_step_version, mismatch_since, mismatch_count, reconciled_ids)
-        values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, coalesce($13::text[], '{}'))
+        select w.client, w.organization, w.notification_type, w.asked_at, w.cursor, w.version_hash, w.told_reason,
+               w.told_records, w.in_step_at, w.in_step_version, w.mismatch_since, w.mismatch_count,
+               string_to_array(w.reconciled_ids, ' ')
+        from unnest($1::int[], $2::int[], $3::text[], $4::timestamptz[], $5::bigint[], $6::text[], $7::text[],
+                    $8::int[], $9::timestamptz[], $10::bigint[], $11::timestamptz[], $12::int[], $13::text[])
+             as w(client, organization, notification_type, asked_at, cursor, version_hash, told_reason, told_records,
+                  in_step_at, in_step_version, mismatch_since, mismatch_count, reconciled_ids)
+        order by w.client, w.organization, w.notification_type -- nodes that write at once cannot wait for each other
         on conflict (client, organization, notification_type) do update set
-            asked_at = $4, cursor = $5, version_hash = coalesce($6, kept.version_hash),
-            told_reason = $7, told_records = $8,
-            in_step_at = coalesce($9, kept.in_step_at), in_step_version = coalesce($10, kept.in_step_version),
-            mismatch_since = case when $9::timestamptz is null then coalesce(kept.mismatch_since, $11) else $11 end,
-            mismatch_count = case when $9::timestamptz is null then kept.mismatch_count + $12 else $12 end,
-            reconciled_ids = coalesce($13::text[], kept.reconciled_ids)
+            asked_at = excluded.asked_at, cursor = excluded.cursor,
+            version_hash = coalesce(excluded.version_hash, kept.version_hash),
+            told_reason = excluded.told_reason, told_records = excluded.told_records,
+            in_step_at = coalesce(excluded.in_step_at, kept.in_step_at),
+            in_step_version = coalesce(excluded.in_step_version, kept.in_step_version),
+            mismatch_since = case when excluded.in_step_at is null
+                                  then coalesce(kept.mismatch_since, excluded.mismatch_since)
+                                  else excluded.mismatch_since end,
+            mismatch_count = case when excluded.in_step_at is null then kept.mismatch_count else 0 end
+                             + excluded.mismatch_count,
+            reconciled_ids = coalesce(excluded.reconciled_ids, kept.reconciled_ids)
         """,
-        seen.client,
-        seen.organization,
-        seen.notification_type,
-        seen.asked_at,
-        seen.cursor,
-        seen.version_hash,
-        seen.told_reason,
-        seen.told_records,
-        seen.matched_at,
-        seen.matched_version,
-        seen.mismatched_at,
-        seen.mismatches,
-        seen.reconciled_ids,
+        [o.client for o in seen],
+        [o.organization for o in seen],
+        [o.notification_type for o in seen],
+        [o.asked_at for o in seen],
+        [o.cursor for o in seen],
+        [o.version_hash for o in seen],
+        [o.told_reason for o in seen],
+        [o.told_records for o in seen],
+        [o.matched_at for o in seen],
+        [o.matched_version for o in seen],
+        [o.mismatched_at for o in seen],
+        [o.mismatches for o in seen],
+        [None if o.reconciled_ids is None else " ".join(o.reconciled_ids) for o in seen],
     )
 
 
@@ -83,7 +95,7 @@ async def read_client_streams(connection: Conn, client: str, notification_type: 
         """
         select o.code as organization, o.number as viewer, s.notification_type, s.asked_at, s.cursor, s.version_hash,
                s.told_reason, s.told_records, s.in_step_at, s.in_step_version, s.mismatch_since, s.mismatch_count,
-               s.reconciled_ids
+               coalesce(s.reconciled_ids, '{}') as reconciled_ids
         from client_stream s join client c on c.number = s.client join organization o on o.number = s.organization
         where c.name = $1 and s.notification_type = $2 order by o.code
         """,

@@ -34,6 +34,7 @@ class ClientRow:
 
 @dataclass(frozen=True, slots=True)
 class KeyRow:
+    hash: bytes
     client: int
     disabled: bool
 
@@ -70,7 +71,7 @@ async def read_directory(connection: Conn) -> DirectoryContent:
         core["key_secret"],
         {row["code"]: OrganizationRow(**row) for row in organizations},
         {row["number"]: ClientRow(**row) for row in clients},
-        {row["hash"]: KeyRow(row["client"], row["disabled"]) for row in keys},
+        {row["hash"]: KeyRow(**row) for row in keys},
     )
 
 

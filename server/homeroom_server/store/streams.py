@@ -1,6 +1,6 @@
 """The read path: what an organisation sees of a type. `viewer` None means: all of it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -45,6 +45,23 @@ class Listing:
     watermark: int
     ids: Sequence[str]
     versions: Sequence[int]
+
+
+@dataclass(frozen=True, slots=True)
+class MovedRow:
+    """What moved in one stream of a type up to the type's `bookmark`; all None but the type's where nothing did.
+
+    `cut`: more has moved beyond the bookmark. `lost`: something of it has been collected already.
+    """
+
+    epoch: str
+    number: int
+    bookmark: int
+    cut: bool
+    lost: bool
+    viewer: int | None
+    ids: Sequence[str] | None
+    versions: Sequence[int] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,27 +266,46 @@ def _record_row(row: Record) -> RecordRow:
     )
 
 
-async def moved_viewers(connection: Conn, type_number: int, low: int, high: int) -> list[int]:
-    """The organisations whose stream of a type has something with low < version <= high.
+async def read_moved(connection: Conn, since: Mapping[int, int], limit: int) -> list[MovedRow]:
+    """What has moved in each type (by number) above a version: of all streams at once, in one snapshot.
 
-    All of them if some of it has been collected already: whose that was is no longer known.
+    A type with more than `limit` changed records is cut before the next one.
     """
-    viewers: list[int] = await connection.fetchval(
+    rows = await connection.fetch(
         """
-        select coalesce(array_agg(distinct found.organization), '{}')
-        from (
-            select v.organization
-            from record r join viewer v on v.notification_type = r.notification_type and v.id = r.id
-            where r.notification_type = $1 and r.version > $2 and r.version <= $3 and v.state <> 'revoked'
-            union all
-            select organization from viewer
-            where notification_type = $1 and version > $2 and version <= $3 and state <> 'live'
-            union all
-            select o.number from organization o join notification_type t on t.number = $1 and t.horizon > $2
-        ) found
+        with asked as materialized (
+            select t.number, a.since, t.horizon, t.watermark,
+                   (select r.version from record r where r.notification_type = t.number and r.version > a.since
+                    order by r.version offset $3 limit 1) as beyond
+            from unnest($1::int[], $2::bigint[]) as a(number, since) join notification_type t on t.number = a.number
+        ), page as materialized (
+            select number, since, horizon > since as lost, beyond is not null as cut,
+                   coalesce(beyond - 1, watermark) as bookmark
+            from asked
+        )
+        select c.epoch::text, p.number, p.bookmark, p.cut, p.lost, s.viewer, s.ids, s.versions
+        from core c cross join page p
+        left join lateral (
+            select x.viewer, array_agg(x.id order by x.version) as ids,
+                   array_agg(x.version order by x.version) as versions
+            from (
+                select null::int as viewer, r.id, r.version from record r
+                where r.notification_type = p.number and r.version > p.since and r.version <= p.bookmark
+                union all
+                select v.organization, v.id, v.version
+                from record r join viewer v on v.notification_type = r.notification_type and v.id = r.id
+                where r.notification_type = p.number and r.version > p.since and r.version <= p.bookmark
+                  and v.version > p.since and v.version <= p.bookmark and v.state <> 'revoked'
+                union all
+                select v.organization, v.id, v.version from viewer v
+                where v.notification_type = p.number and v.version > p.since and v.version <= p.bookmark
+                  and v.state = 'revoked'
+            ) x
+            group by x.viewer
+        ) s on true
         """,
-        type_number,
-        low,
-        high,
+        list(since),
+        list(since.values()),
+        limit,
     )
-    return viewers
+    return [MovedRow(**row) for row in rows]

@@ -1,0 +1,114 @@
+"""What one read of the feed found, and what it says to those who wait (protocol 3)."""
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from homeroom.protocol import NotificationType
+from homeroom_server.answer import Answer, Part, answer_of
+
+
+class Interest:
+    """The types of a request, in its order, and of which it sees everything: one object for all who ask alike."""
+
+    __slots__ = ("everything", "types")
+
+    def __init__(self, types: Sequence[NotificationType], everything: Sequence[bool]) -> None:
+        self.types = tuple(types)
+        self.everything = tuple(everything)
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What moved in one stream, ascending by version."""
+
+    ids: Sequence[str]
+    versions: Sequence[int]
+
+
+@dataclass(frozen=True)
+class Movement:
+    """What moved in one type, up to `bookmark`; `cut` if more has moved beyond it.
+
+    `streams` by viewer; None: what those see who see all of it. `lost`: something of it has been collected already;
+    whose it was is no longer known, so that everybody is sent to ask again.
+    """
+
+    notification_type: NotificationType
+    bookmark: int
+    cut: bool = False
+    lost: bool = False
+    streams: dict[int | None, Changes] = field(default_factory=dict)
+    _parts: dict[tuple[int | None, int], Part] = field(default_factory=dict)
+
+    def part(self, viewer: int | None, cursor: int) -> Part | None:
+        """What lies above the cursor in a stream, None if nothing does."""
+        if self.lost:
+            return Part(self.notification_type, "none", cursor)
+        changes = self.streams.get(viewer)
+        if changes is None or changes.versions[-1] <= cursor:
+            return None
+        first = bisect_right(changes.versions, cursor)
+        part = self._parts.get((viewer, first))
+        if part is None:
+            top = changes.versions[-1] if self.cut else self.bookmark
+            part = self._parts[viewer, first] = Part(
+                self.notification_type, "newer", top, not self.cut, changes.ids[first:], changes.versions[first:]
+            )
+        return part
+
+
+class News:
+    """Everything that one read found, of one snapshot. Those who are told the same are given the same answer."""
+
+    def __init__(self, epoch: str, moved: Sequence[Movement]) -> None:
+        self.epoch = epoch
+        self.types = {each.notification_type: each for each in moved}
+        self._viewers = {viewer for each in moved for viewer in each.streams}
+        self._answers: dict[tuple[Interest, int | None, tuple[int, ...]], Answer | None] = {}
+
+    def answer(
+        self, bookmarks: "Bookmarks", interest: Interest, viewer: int, cursors: tuple[int, ...]
+    ) -> Answer | None:
+        """What a request is told that has seen everything up to its cursors; None if there is nothing for it."""
+        key = (interest, viewer if viewer in self._viewers else None, cursors)
+        if key not in self._answers:
+            self._answers[key] = self._compose(bookmarks, interest, viewer, cursors)
+        return self._answers[key]
+
+    def _compose(
+        self, bookmarks: "Bookmarks", interest: Interest, viewer: int, cursors: tuple[int, ...]
+    ) -> Answer | None:
+        parts, found = [], False
+        for notification_type, everything, cursor in zip(interest.types, interest.everything, cursors, strict=True):
+            moved = self.types.get(notification_type)
+            part = None if moved is None else moved.part(None if everything else viewer, cursor)
+            found = found or part is not None
+            parts.append(part or bookmarks.still(notification_type, cursor))
+        return answer_of(self.epoch, parts) if found else None
+
+
+class Bookmarks:
+    """The version of each type up to which everybody concerned has been woken (protocol 3)."""
+
+    def __init__(self) -> None:
+        self.epoch = ""
+        self._seen: dict[NotificationType, int] = {}
+        self._still: dict[NotificationType, Part] = {}
+
+    def seen(self, notification_type: NotificationType) -> int:
+        return self._seen.get(notification_type, 0)
+
+    def advance(self, notification_type: NotificationType, version: int) -> None:
+        if version > self.seen(notification_type):
+            self._seen[notification_type] = version
+            self._still[notification_type] = Part(notification_type, "none", version)
+
+    def still(self, notification_type: NotificationType, cursor: int) -> Part:
+        """A type in which nothing has come for a request: all that lies below the bookmark was looked at for it."""
+        part = self._still.get(notification_type)
+        return part if part is not None and part.max_core_version >= cursor else Part(notification_type, "none", cursor)
+
+    def nothing(self, interest: Interest, cursors: tuple[int, ...]) -> Answer:
+        """The answer to a wait that ends."""
+        return answer_of(self.epoch, map(self.still, interest.types, cursors))

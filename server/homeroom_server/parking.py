@@ -1,0 +1,194 @@
+"""Held requests for two kilobytes each: a connection that waits is a transport and little more (decision 12).
+
+uvicorn builds one protocol a connection, with a parser, a scope and a task for its request. Here a connection that
+rests or waits is a `ParkedConnection`; it becomes a `_Speaking` one, uvicorn's own, when bytes of its client come, and
+is parked again when the request in hand has to wait.
+"""
+
+import asyncio
+from typing import Any
+
+from uvicorn import Config
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.server import ServerState
+
+from homeroom.errors import HomeroomError
+from homeroom_server import problems
+from homeroom_server.answer import Answer
+from homeroom_server.endpoints.parked import PARK_EXTENSION
+from homeroom_server.services import Services
+from homeroom_server.waiters import Held
+from homeroom_server.wheel import Wheel
+
+_TICK_SECONDS = 1.0
+_EARLY_BYTES_MAX = 64 * 1024
+"""What a client may send while its request is held; beyond it, reading pauses until the answer."""
+
+
+class Parking:
+    """All parked connections of a node; given to uvicorn as its HTTP protocol class."""
+
+    def __init__(self, services: Services, keep_alive_seconds: float) -> None:
+        self.waiters = services.waiters
+        self._feed = services.feed
+        self._keep_alive_seconds = keep_alive_seconds
+        self._resting: Wheel[ParkedConnection] = Wheel(_TICK_SECONDS, ParkedConnection.rest_no_longer)
+        self._config: Config
+        self._server_state: ServerState
+        self._app_state: dict[str, Any]
+
+    def __call__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> "ParkedConnection":
+        """A new connection, as uvicorn asks for one."""
+        self._config, self._server_state, self._app_state = config, server_state, app_state
+        return ParkedConnection(self)
+
+    def rest(self, connection: "ParkedConnection") -> "set[ParkedConnection]":
+        """Close it unless it speaks within the keep-alive time."""
+        return self._resting.add(connection, asyncio.get_running_loop().time() + self._keep_alive_seconds)
+
+    def speak(self, transport: asyncio.Transport, data: bytes) -> None:
+        """Hand a connection whose client sends bytes to a full protocol."""
+        speaking = _Speaking(self, self._config, self._server_state, self._app_state)
+        speaking.connection_made(transport)
+        transport.set_protocol(speaking)
+        speaking.data_received(data)
+
+    def dress(self, answer: Answer) -> bytes:
+        """The bytes of a 200, the same for everyone who is given this answer."""
+        if not answer.wire:
+            headers = [(b"content-type", b"application/json"), (b"homeroom-epoch", answer.epoch.encode())]
+            answer.wire = self._response(200, headers, answer.body)
+        return answer.wire
+
+    def refusal(self, failure: HomeroomError) -> bytes:
+        """The bytes of a problem."""
+        response = problems.problem_response(failure, self._feed.epoch)
+        headers = [pair for pair in response.raw_headers if pair[0] != b"content-length"]
+        return self._response(failure.status, headers, bytes(response.body))
+
+    def send(self, transport: asyncio.Transport, response: bytes) -> None:
+        """Send an answer; a node that drains wants its clients to go elsewhere."""
+        self._server_state.total_requests += 1
+        transport.write(response)
+        if self.waiters.draining:
+            transport.close()
+
+    def close(self) -> None:
+        """Close every connection that rests: the node ends."""
+        for connection in self._resting.members():
+            connection.rest_no_longer()
+
+    def _response(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> bytes:
+        lines = [*self._server_state.default_headers, *headers, (b"content-length", str(len(body)).encode())]
+        if self.waiters.draining:
+            lines.append((b"connection", b"close"))
+        return b"".join((STATUS_LINE[status], *(b"%s: %s\r\n" % pair for pair in lines), b"\r\n", body))
+
+
+class ParkedConnection(asyncio.Protocol):
+    """A connection whose client does not speak: it rests between requests, or one is held."""
+
+    __slots__ = ("_early", "_held", "_parking", "_slot", "_transport")
+
+    def __init__(self, parking: Parking) -> None:
+        self._parking = parking
+        self._transport: asyncio.Transport
+        self._held: Held | None = None
+        self._slot: set[ParkedConnection] | None = None
+        self._early: bytes | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport  # type: ignore[assignment]  # uvloop's does not derive from asyncio.Transport
+        self._slot = self._parking.rest(self)
+
+    def park(self, transport: asyncio.Transport, held: Held) -> None:
+        """Take over a connection whose request is held from now on."""
+        self._transport = transport
+        self._held = held
+        transport.set_protocol(self)
+
+    def data_received(self, data: bytes) -> None:
+        if self._held is None:
+            self._leave_slot()
+            self._parking.speak(self._transport, data)
+            return
+        self._early = data if self._early is None else self._early + data
+        if len(self._early) > _EARLY_BYTES_MAX:
+            self._transport.pause_reading()
+
+    def connection_lost(self, failure: Exception | None) -> None:
+        self._leave_slot()
+        if self._held is not None:
+            self._parking.waiters.leave(self._held)
+
+    def answer(self, answer: Answer) -> None:
+        """The request is no longer held: here is its answer."""
+        self._write(self._parking.dress(answer))
+
+    def refuse(self, failure: HomeroomError) -> None:
+        """The request is no longer held: its caller may no longer call."""
+        self._write(self._parking.refusal(failure))
+
+    def rest_no_longer(self) -> None:
+        """Close the connection; what its client has not taken by now is lost to it."""
+        if self._transport.get_write_buffer_size():
+            self._transport.abort()
+        else:
+            self._transport.close()
+
+    def _write(self, response: bytes) -> None:
+        self._held = None
+        self._parking.send(self._transport, response)
+        if self._early is None:
+            self._slot = self._parking.rest(self)
+            return
+        early, self._early = self._early, None
+        self._transport.resume_reading()
+        self._parking.speak(self._transport, early)
+
+    def _leave_slot(self) -> None:
+        if self._slot is not None:
+            self._slot.discard(self)
+            self._slot = None
+
+
+class _Speaking(HttpToolsProtocol):
+    """uvicorn's protocol, which offers to be parked."""
+
+    def __init__(self, parking: Parking, config: Config, server_state: ServerState, app_state: dict[str, Any]) -> None:
+        super().__init__(config, server_state, app_state)
+        self._parking = parking
+        self._in_message = False
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._in_message = True
+        self.scope["extensions"] = {PARK_EXTENSION: {"park": self._park}}
+
+    def on_message_complete(self) -> None:
+        self._in_message = False
+        super().on_message_complete()
+
+    def _park(self, held: Held) -> ParkedConnection | None:
+        """Let the request in hand be held without a task; None if its connection has other things to do.
+
+        Those are: it closes after the answer, it is gone, or more of the client's bytes have come already.
+        """
+        cycle = self.cycle
+        if self._in_message or self.pipeline or not cycle.keep_alive or cycle.disconnected:
+            return None
+        if self.transport.is_closing() or self.flow.write_paused:
+            return None
+        connection = ParkedConnection(self._parking)
+        connection.park(self.transport, held)
+        self.flow.resume_reading()
+        self.connections.discard(self)
+        cycle.disconnected = True  # whatever its task does from here on is not sent
+        del self.parser, self.cycle, self.scope  # these refer to each other: let go of them now
+        return connection
