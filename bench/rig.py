@@ -3,9 +3,12 @@
 import json
 import os
 import platform
+import re
+import resource
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,9 +22,21 @@ from rich.console import Console
 from rich.table import Table
 
 SCHOOLS = 50
+_START_SECONDS = 30
+_END_SECONDS = 40
 _RESULTS = Path(__file__).parent / "results"
 _CATALOGUE = """
 [types.Note]
+school_year = "none"
+id_format = "code"
+audience = "owner"
+
+[types.Message]
+school_year = "none"
+id_format = "code"
+audience = "owner"
+
+[types.Timetable]
 school_year = "none"
 id_format = "code"
 audience = "owner"
@@ -31,6 +46,17 @@ school_year = "none"
 id_format = "code"
 audience = "public"
 """
+
+
+@dataclass(frozen=True, slots=True)
+class Bed:
+    """An embedded PostgreSQL with organisations, a key of the ministry, and the catalogue that its nodes are to use."""
+
+    database_url: str
+    postgres_pid: int
+    key: str
+    catalogue: str
+    folder: Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,34 +74,67 @@ class Rig:
 def running_node(catalogue: str = "", organizations: str = "") -> Iterator[Rig]:
     """A node in a process of its own, on an embedded PostgreSQL in a folder that goes away.
 
-    Without arguments it has the types Note and Bulletin, and 50 schools of one authority.
+    Without arguments it has the types of `_CATALOGUE`, and 50 schools of one authority.
     """
+    with prepared_database(catalogue, organizations) as bed, serving(bed) as rig:
+        yield rig
+
+
+@contextmanager
+def prepared_database(catalogue: str = "", organizations: str = "") -> Iterator[Bed]:
+    """What a node needs, in a folder that goes away; one node after the other may serve it."""
     from homeroom_server import database
     from homeroom_server.settings import Settings
 
-    with tempfile.TemporaryDirectory(prefix="homeroom-bench-") as folder:
-        data_dir = f"{folder}/data"
-        types, province = Path(folder, "catalogue.toml"), Path(folder, "organizations.csv")
+    with tempfile.TemporaryDirectory(prefix="homeroom-bench-") as name:
+        folder = Path(name)
+        types, province = folder / "catalogue.toml", folder / "organizations.csv"
         types.write_text(_CATALOGUE, encoding="utf-8")
         rows = ["code,name,parent", "O.1,Ministry,", "A.1,Authority,O.1"]
         rows += [f"S.{i:04},School {i},A.1" for i in range(SCHOOLS)]
         province.write_text(organizations or "\n".join(rows), encoding="utf-8")
-        with database.open_database(Settings(data_dir=data_dir)) as url:
+        with database.open_database(Settings(data_dir=str(folder / "data"))) as url:
             homeroom("load-organizations", str(province), "--database-url", url)
             made = homeroom("client", "create", "bench", "--organization", "O.1", "--json", "--database-url", url)
-            key = json.loads(made)["key"]
-            command = [sys.executable, "-m", "homeroom_server", "serve", "--port", "0", "--database-url", url]
-            environment = {**os.environ, "HOMEROOM_HELD_REQUESTS_PER_CLIENT_MAX": "100000", "COLUMNS": "300"}
-            with subprocess.Popen(
-                [*command, "--catalogue", catalogue or str(types)], stderr=subprocess.PIPE, text=True, env=environment
-            ) as node:
-                assert node.stderr is not None
-                said = node.stderr.readline()
-                host, _, port = said[said.index("http://") + 7 :].strip().rpartition(":")
-                try:
-                    yield Rig(host, int(port), node.pid, url, key)
-                finally:
-                    node.terminate()
+            postmaster = int((folder / "data/postgres/postmaster.pid").read_text().split()[0])
+            yield Bed(url, postmaster, json.loads(made)["key"], catalogue or str(types), folder)
+
+
+@contextmanager
+def serving(bed: Bed, *options: str) -> Iterator[Rig]:
+    """A node in a process of its own on a prepared database, started with these options of `serve` besides."""
+    allow_many_files()
+    command = [sys.executable, "-m", "homeroom_server", "serve", "--port", "0", "--database-url", bed.database_url]
+    environment = {**os.environ, "HOMEROOM_HELD_REQUESTS_PER_CLIENT_MAX": "100000", "COLUMNS": "300"}
+    log = bed.folder / "node.log"
+    with log.open("w", encoding="utf-8") as said:
+        node = subprocess.Popen([*command, "--catalogue", bed.catalogue, *options], stderr=said, env=environment)
+    try:
+        host, port = _address(node, log)
+        yield Rig(host, port, node.pid, bed.database_url, bed.key)
+    finally:
+        node.terminate()
+        try:
+            node.wait(_END_SECONDS)
+        except subprocess.TimeoutExpired:
+            node.kill()
+            node.wait()
+
+
+def _address(node: "subprocess.Popen[bytes]", log: Path) -> tuple[str, int]:
+    """Where the node says it serves; RuntimeError with what it says instead."""
+    deadline = time.monotonic() + _START_SECONDS
+    while (found := re.search(r"serves at http://(\S+):(\d+)", log.read_text(encoding="utf-8"))) is None:
+        if node.poll() is not None or time.monotonic() > deadline:
+            raise RuntimeError(f"the node did not start: {log.read_text(encoding='utf-8')}")
+        time.sleep(0.05)
+    return found[1], int(found[2])
+
+
+def allow_many_files() -> None:
+    """As many open files as this process may have; those it starts inherit it."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def homeroom(*arguments: str) -> str:

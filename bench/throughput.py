@@ -15,6 +15,7 @@ import asyncpg
 import orjson
 import uvloop
 
+from bench.bare import bare_round_trip
 from bench.loader import Connection, connect, request
 from bench.rig import SCHOOLS, Rig, report, running_node, spread
 
@@ -137,24 +138,6 @@ async def bare_inserts(rig: Rig, rows: int, batches: int) -> float:
     return rows * batches / spent
 
 
-async def bare_round_trip(rig: Rig, times: int) -> list[float]:
-    """Milliseconds from a commit of one row to its NOTIFY on another connection: the least a wake can take."""
-    writer, listener = await asyncpg.connect(rig.database_url), await asyncpg.connect(rig.database_url)
-    heard = asyncio.Event()
-    await listener.add_listener("bench", lambda *_: heard.set())
-    spent = []
-    for _ in range(times):
-        heard.clear()
-        begun = time.perf_counter()
-        await writer.execute("update notification_type set watermark = watermark where number = 1")
-        await writer.execute("select pg_notify('bench', '')")
-        await heard.wait()
-        spent.append((time.perf_counter() - begun) * 1000)
-    await writer.close()
-    await listener.close()
-    return spent
-
-
 async def _repeat(times: int, measure: Callable[[], Awaitable[float]]) -> list[float]:
     return [await measure() for _ in range(times)]
 
@@ -165,7 +148,8 @@ async def measure(rig: Rig, seconds: float, times: int) -> None:
     bare = await _repeat(times, lambda: bare_inserts(rig, 1_000, 20))
     bulk = await _repeat(times, lambda: submits(rig, _BULK_CALLERS, 1_000, seconds))
     fetched = await _repeat(times, lambda: gets(rig, 1_000, seconds))
-    round_trip = await bare_round_trip(rig, 50)
+    async with bare_round_trip(rig.database_url) as once:
+        round_trip = await _repeat(50, once)
     answered, first, last = await wakes(rig, 5 * times)
     rows = [
         [f"submit, 1 record a call, {_SINGLE_CALLERS} callers", "records/s", spread(single)],

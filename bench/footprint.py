@@ -1,0 +1,60 @@
+"""What a process and those it has started take: memory and CPU, from /proc."""
+
+import asyncio
+import time
+from pathlib import Path
+
+import psutil
+
+_QUIET_SHARE = 0.08
+_QUIET_SECONDS = 1.0
+
+
+class NotQuietError(Exception):
+    """Something went on working for longer than it was given."""
+
+
+def rss_bytes(pid: int) -> int:
+    """VmRSS of a process and all below it."""
+    return sum(_rss_of(process.pid) for process in _family(pid))
+
+
+def cpu_seconds(pid: int) -> float:
+    """User and system time of a process and all below it, those that have ended included; to 10 ms each."""
+    me = psutil.Process(pid).cpu_times()
+    spent = me.user + me.system + me.children_user + me.children_system
+    for process in _family(pid)[1:]:
+        try:
+            times = process.cpu_times()
+        except psutil.NoSuchProcess:
+            continue  # its time is with its parent's children now
+        spent += times.user + times.system
+    return float(spent)
+
+
+async def settled(*pids: int, seconds_max: float = 300) -> None:
+    """Until none of them has had much to do for a second; NotQuietError when that takes too long."""
+    deadline = time.monotonic() + seconds_max
+    before = sum(map(cpu_seconds, pids))
+    while True:
+        await asyncio.sleep(_QUIET_SECONDS)
+        now = sum(map(cpu_seconds, pids))
+        if now - before < _QUIET_SHARE * _QUIET_SECONDS:
+            return
+        if time.monotonic() > deadline:
+            raise NotQuietError(f"still busy after {seconds_max} s")
+        before = now
+
+
+def _family(pid: int) -> list[psutil.Process]:
+    process = psutil.Process(pid)
+    return [process, *process.children(recursive=True)]
+
+
+def _rss_of(pid: int) -> int:
+    try:
+        status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+    found = [line.split()[1] for line in status.splitlines() if line.startswith("VmRSS:")]
+    return int(found[0]) * 1024 if found else 0
