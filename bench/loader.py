@@ -1,6 +1,8 @@
 """A plain HTTP/1.1 loader: little enough that the server is what is measured."""
 
 import asyncio
+import time
+from collections.abc import Callable
 from typing import Any, cast
 
 import orjson
@@ -33,13 +35,13 @@ class Connection(asyncio.Protocol):
         status, body = bytes(self._buffer[9:12]), bytes(self._buffer[head + 4 : head + 4 + length])
         self._buffer.clear()
         assert self._answer is not None, "an answer that nobody asked for"
-        if status == b"200":
+        if status.startswith(b"2"):
             self._answer.set_result(body)
         else:
             self._answer.set_exception(RuntimeError(f"HTTP {status.decode()}: {body[:300].decode()}"))
 
     async def send(self, request: bytes) -> bytes:
-        """Send finished bytes; the answer's body. RuntimeError unless it is a 200."""
+        """Send finished bytes; the answer's body. RuntimeError unless it is a success."""
         self._answer = asyncio.get_running_loop().create_future()
         assert self._transport is not None, "connected"
         self._transport.write(request)
@@ -61,3 +63,25 @@ def request(key: str, path: str, body: Any, organization: str = "O.1") -> bytes:
     content = orjson.dumps(body)
     head = f"POST {path} HTTP/1.1\r\nHost: core\r\nAuthorization: Bearer {key}\r\nOrganization: {organization}\r\n"
     return head.encode() + f"Content-Length: {len(content)}\r\n\r\n".encode() + content
+
+
+async def spin(
+    at: tuple[str, int], callers: int, seconds: float, make: Callable[[int], bytes], per_call: int = 1
+) -> float:
+    """Records a second, from so many callers that each send the next request when the last is answered."""
+    connections = [await connect(*at) for _ in range(callers)]
+    answered = 0
+    end = time.perf_counter() + seconds
+
+    async def call(connection: Connection, caller: int) -> None:
+        nonlocal answered
+        while time.perf_counter() < end:
+            await connection.send(make(caller))
+            answered += per_call
+
+    begun = time.perf_counter()
+    await asyncio.gather(*(call(connection, caller) for caller, connection in enumerate(connections)))
+    spent = time.perf_counter() - begun
+    for connection in connections:
+        connection.close()
+    return answered / spent

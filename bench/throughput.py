@@ -16,7 +16,7 @@ import orjson
 import uvloop
 
 from bench.bare import bare_round_trip
-from bench.loader import Connection, connect, request
+from bench.loader import Connection, connect, request, spin
 from bench.rig import SCHOOLS, Rig, report, running_node, spread
 
 _BODY = {"text": "x" * 250, "grade": "10", "n": 12345}
@@ -30,26 +30,6 @@ def _record(organization: str | None = None) -> dict[str, Any]:
     return record if organization is None else record | {"organization": organization}
 
 
-async def _spin(rig: Rig, callers: int, seconds: float, make: Callable[[int], bytes], per_call: int) -> float:
-    """Records a second, from so many callers that each send the next request when the last is answered."""
-    connections = [await connect(rig.host, rig.port) for _ in range(callers)]
-    answered = 0
-    end = time.perf_counter() + seconds
-
-    async def call(connection: Connection, caller: int) -> None:
-        nonlocal answered
-        while time.perf_counter() < end:
-            await connection.send(make(caller))
-            answered += per_call
-
-    begun = time.perf_counter()
-    await asyncio.gather(*(call(connection, caller) for caller, connection in enumerate(connections)))
-    spent = time.perf_counter() - begun
-    for connection in connections:
-        connection.close()
-    return answered / spent
-
-
 async def submits(rig: Rig, callers: int, per_call: int, seconds: float) -> float:
     """Records a second, durable."""
 
@@ -57,7 +37,7 @@ async def submits(rig: Rig, callers: int, per_call: int, seconds: float) -> floa
         owner = f"S.{caller % SCHOOLS:04}"
         return request(rig.key, "/v1/submit/Note", {"records": [_record(owner) for _ in range(per_call)]})
 
-    return await _spin(rig, callers, seconds, make, per_call)
+    return await spin((rig.host, rig.port), callers, seconds, make, per_call)
 
 
 async def gets(rig: Rig, per_call: int, seconds: float) -> float:
@@ -73,7 +53,7 @@ async def gets(rig: Rig, per_call: int, seconds: float) -> float:
         for i in range(0, min(len(ids), 20 * per_call), per_call)
     ]
     turn = iter(range(10**9))
-    return await _spin(rig, 2, seconds, lambda caller: pages[next(turn) % len(pages)], per_call)
+    return await spin((rig.host, rig.port), 2, seconds, lambda caller: pages[next(turn) % len(pages)], per_call)
 
 
 def _entry(name: str, since: int) -> dict[str, Any]:

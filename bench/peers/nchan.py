@@ -3,6 +3,7 @@
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +13,7 @@ import psutil
 from bench.peers import MissingPeerError, Peer, free_port, running
 
 _MODULE = Path("/usr/lib/nginx/modules/ngx_nchan_module.so")
+_WORKER_SECONDS = 10
 _CONF = """\
 {user}
 load_module {module};
@@ -62,9 +64,18 @@ def opened(message_bytes: int) -> Iterator[Peer]:
         conf.write_text(_CONF.format(user=user, module=_MODULE, folder=folder, port=port), encoding="utf-8")
         command = [nginx, "-p", folder, "-c", str(conf), "-e", f"{folder}/error.log"]
         with running(command, port, Path(folder, "said.log")) as master:
-            (worker,) = psutil.Process(master.pid).children()
+            worker = _worker(master.pid)
             ask = b"GET /subscribe HTTP/1.1\r\nHost: peer\r\n\r\n"
             body = b"x" * message_bytes
             head = f"POST /publish HTTP/1.1\r\nHost: peer\r\nContent-Length: {len(body)}\r\n\r\n"
             note = "64 MiB of shared memory besides, of which what is touched counts as its own"
-            yield Peer("nginx + Nchan", "127.0.0.1", port, worker.pid, ask, head.encode() + body, note=note)
+            yield Peer("nginx + Nchan", "127.0.0.1", port, worker, ask, head.encode() + body, note=note)
+
+
+def _worker(master: int) -> int:
+    """The process that holds: the port accepts a moment before it is there."""
+    deadline = time.monotonic() + _WORKER_SECONDS
+    while not (workers := psutil.Process(master).children()):
+        assert time.monotonic() < deadline, "nginx starts its worker"
+        time.sleep(0.05)
+    return workers[0].pid
