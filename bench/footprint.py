@@ -16,7 +16,12 @@ class NotQuietError(Exception):
 
 def rss_bytes(pid: int) -> int:
     """VmRSS of a process and all below it."""
-    return sum(_rss_of(process.pid) for process in _family(pid))
+    return sum(_kib_of(process.pid, "VmRSS:") for process in _family(pid)) * 1024
+
+
+def shared_bytes(pid: int) -> int:
+    """The part of VmRSS that is shared memory (RssShmem), of a process by itself; 0 where the kernel does not say."""
+    return _kib_of(pid, "RssShmem:") * 1024
 
 
 def cpu_seconds(pid: int) -> float:
@@ -51,10 +56,10 @@ def _family(pid: int) -> list[psutil.Process]:
     return [process, *process.children(recursive=True)]
 
 
-def _rss_of(pid: int) -> int:
+def _kib_of(pid: int, line_name: str) -> int:
     try:
         status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
     except (FileNotFoundError, ProcessLookupError):
         return 0
-    found = [line.split()[1] for line in status.splitlines() if line.startswith("VmRSS:")]
-    return int(found[0]) * 1024 if found else 0
+    found = [line.split()[1] for line in status.splitlines() if line.startswith(line_name)]
+    return int(found[0]) if found else 0

@@ -14,7 +14,7 @@ from uuid import uuid4
 import uvloop
 
 from bench.crowd import PUBLIC, Crowd, entry, gathered, schools_csv
-from bench.footprint import cpu_seconds
+from bench.footprint import cpu_seconds, shared_bytes
 from bench.holder import Holder, holding_process
 from bench.loader import connect, request
 from bench.peers import MissingPeerError, Opened, durable_streams, etcd, nchan, plain_starlette
@@ -49,11 +49,14 @@ class Findings:
 
     kilobytes: list[float] = field(default_factory=list)
     kilobytes_warm: list[float] = field(default_factory=list)
+    shared_kilobytes: list[float] = field(default_factory=list)
+    """Of the shared memory that the process maps, what it touches: part of `kilobytes` as far as it has grown."""
     wakes: list[Wake] = field(default_factory=list)
 
     def figures(self) -> dict[str, object]:
         wakes = [found.figures() for found in self.wakes]
-        return {"kilobytesPerHeld": self.kilobytes, "kilobytesPerHeldWarm": self.kilobytes_warm, "wakes": wakes}
+        memory = {"kilobytesPerHeld": self.kilobytes, "kilobytesPerHeldWarm": self.kilobytes_warm}
+        return {**memory, "sharedKilobytes": self.shared_kilobytes, "wakes": wakes}
 
 
 @dataclass
@@ -109,6 +112,7 @@ async def of_peer(opened: Opened, held: int, message_bytes: int, holder: Holder,
             await reader.read(1)
 
         found.kilobytes.append(grown / 1_000)
+        found.shared_kilobytes.append(shared_bytes(peer.pid) / 1_000)
         found.wakes.append(await wake(holder, held, peer.pid, change))
         writer.close()
         await holder.close()
@@ -155,17 +159,20 @@ async def measure(bed: Bed, options: list[str], given: argparse.Namespace) -> No
         [_OURS, "idle, share of a core: the node", spread(costs.node_share, 4), ""],
         [_OURS, "idle, share of a core: PostgreSQL", spread(costs.postgres_share, 4), ""],
         [_OURS, "last of 1,000 held on one stream, ms", spread(costs.one_stream_last_ms, 1), ""],
-        *([name, "skipped", why, ""] for name, why in skipped.items()),
     ]
     servers = {name: found.figures() for name, found in everyone.items()}
     figures = {"held": given.held, "servers": servers, "costs": asdict(costs), "skipped": skipped}
     report("held", ["server", "what", "median (lowest-highest)", "ours / its"], rows, figures)
+    for why in skipped.values():
+        print(f"skipped {why}")
 
 
 def _rows(name: str, found: Findings, ours: Findings) -> list[list[str]]:
     rows = [[name, "KB per held", spread(found.kilobytes, 1), _ratio(ours.kilobytes, found.kilobytes)]]
     if found.kilobytes_warm:
         rows.append([name, "KB per held, warm", spread(found.kilobytes_warm, 1), ""])
+    if any(found.shared_kilobytes):
+        rows.append([name, "KB of shared memory touched, in all", spread(found.shared_kilobytes), ""])
     for what, (member, digits) in _FIGURES.items():
         its, own = ([getattr(wake, member) for wake in each.wakes] for each in (found, ours))
         rows.append([name, what, spread(its, digits), _ratio(own, its) if all(its) else ""])

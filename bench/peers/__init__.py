@@ -29,7 +29,6 @@ class Peer:
     publish: bytes
     mark: bytes = b""
     """Not empty: it answers with a stream, in which each piece with the mark is an answer."""
-    note: str = ""
 
 
 Opened = Callable[[int], AbstractContextManager[Peer]]

@@ -68,8 +68,7 @@ def opened(message_bytes: int) -> Iterator[Peer]:
             ask = b"GET /subscribe HTTP/1.1\r\nHost: peer\r\n\r\n"
             body = b"x" * message_bytes
             head = f"POST /publish HTTP/1.1\r\nHost: peer\r\nContent-Length: {len(body)}\r\n\r\n"
-            note = "64 MiB of shared memory besides, of which what is touched counts as its own"
-            yield Peer("nginx + Nchan", "127.0.0.1", port, worker, ask, head.encode() + body, note=note)
+            yield Peer("nginx + Nchan", "127.0.0.1", port, worker, ask, head.encode() + body)
 
 
 def _worker(master: int) -> int:
