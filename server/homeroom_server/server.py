@@ -1,8 +1,10 @@
 """One node as a process: uvicorn over the application, with an end that leaves nobody hanging."""
 
+import resource
 import signal
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from types import FrameType
 
 import structlog
@@ -20,7 +22,7 @@ _KEEP_ALIVE_SECONDS = 75
 """Longer than the usual 60 s of proxies: the side that closes an idle connection should be theirs."""
 
 
-_LAST_ANSWERS_SECONDS = 20
+LAST_ANSWERS_SECONDS = 20
 """What a long stream is given to end once the node stops; a client resumes it elsewhere."""
 
 
@@ -55,17 +57,23 @@ def create_server(services: Services) -> uvicorn.Server:
         server_header=False,
         ws="none",
         timeout_keep_alive=_KEEP_ALIVE_SECONDS,
-        timeout_graceful_shutdown=_LAST_ANSWERS_SECONDS,
+        timeout_graceful_shutdown=LAST_ANSWERS_SECONDS,
         ssl_certfile=services.settings.tls_certificate or None,
         ssl_keyfile=services.settings.tls_key or None,
     )
     return _DrainingServer(config, services, parking)
 
 
-async def serve(settings: Settings, database_url: str, started: Callable[[str], None]) -> None:
-    """Run a node until SIGTERM or SIGINT; `started` is told its URL once it is ready."""
+async def serve(
+    settings: Settings, database_url: str, started: Callable[[str], None], listener: socket.socket | None = None
+) -> None:
+    """Run a node until SIGTERM or SIGINT; `started` is told its URL once it is ready.
+
+    It answers on `listener`, or else on one of its own, and closes it.
+    """
+    _allow_many_sockets()
     await database.apply_schema(database_url)
-    listener = socket.create_server((settings.host, settings.port), backlog=4096)
+    listener = listener or open_listener(settings.host, settings.port)
     try:
         host, port = listener.getsockname()[:2]
         async with open_services(settings, database_url) as services:
@@ -73,3 +81,15 @@ async def serve(settings: Settings, database_url: str, started: Callable[[str], 
             await create_server(services).serve([listener])
     finally:
         listener.close()
+
+
+def open_listener(host: str, port: int, *, shared: bool = False) -> socket.socket:
+    """A listening socket; shared ones may be on one port."""
+    return socket.create_server((host, port), backlog=4096, reuse_port=shared)
+
+
+def _allow_many_sockets() -> None:
+    """Every held request is an open file: take as many as the system grants this process."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError, OSError):  # some systems name a limit that they do not grant
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
