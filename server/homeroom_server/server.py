@@ -75,9 +75,8 @@ async def serve(
     await database.apply_schema(database_url)
     listener = listener or open_listener(settings.host, settings.port)
     try:
-        host, port = listener.getsockname()[:2]
         async with open_services(settings, database_url) as services:
-            started(f"{'https' if settings.tls_certificate else 'http'}://{host}:{port}")
+            started(url_of(settings, listener))
             await create_server(services).serve([listener])
     finally:
         listener.close()
@@ -86,6 +85,12 @@ async def serve(
 def open_listener(host: str, port: int, *, shared: bool = False) -> socket.socket:
     """A listening socket; shared ones may be on one port."""
     return socket.create_server((host, port), backlog=4096, reuse_port=shared)
+
+
+def url_of(settings: Settings, listener: socket.socket) -> str:
+    """Where a node answers."""
+    host, port = listener.getsockname()[:2]
+    return f"{'https' if settings.tls_certificate else 'http'}://{host}:{port}"
 
 
 def _allow_many_sockets() -> None:

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+WORKERS_MAX = 64
+
 
 class SettingsError(Exception):
     """Settings that cannot be used; the message names every fault."""
@@ -19,6 +21,8 @@ class Settings:
 
     host: str = "127.0.0.1"
     port: int = 8080
+    workers: int = 1
+    """Nodes behind the port; what is "per node" below each of them has."""
     data_dir: str = "homeroom-data"
     database_url: str = ""
     """Empty: PostgreSQL embedded in `data_dir`."""
@@ -94,6 +98,8 @@ def read_settings(flags: Mapping[str, object | None] | None = None, file: Path |
         faults.append("retention_days: 0 is below 1")  # statuses and nodes may lag behind, though never for a day
     files = [name for name in ("tls_certificate", "tls_key") if values.get(name)]
     faults += [f"{name}: {values[name]!r} is no file" for name in files if not Path(values[name]).is_file()]
+    if not 1 <= values.get("workers", 1) <= WORKERS_MAX:
+        faults.append(f"workers: {values['workers']!r} is not within 1 to {WORKERS_MAX}")
     try:
         ZoneInfo(str(values.get("time_zone", Settings().time_zone)))
     except (ZoneInfoNotFoundError, ValueError):
@@ -103,9 +109,17 @@ def read_settings(flags: Mapping[str, object | None] | None = None, file: Path |
     return replace(Settings(), **values)
 
 
+def to_environment(settings: Settings) -> dict[str, str]:
+    """What a process must have in its environment to read these settings."""
+    return {variable: str(getattr(settings, name)) for name, variable in _variables().items()}
+
+
 def _from_environment(environment: Mapping[str, str]) -> dict[str, object]:
-    names = {f"HOMEROOM_{field.name.upper()}": field.name for field in fields(Settings)}
-    return {name: environment[variable] for variable, name in names.items() if variable in environment}
+    return {name: environment[variable] for name, variable in _variables().items() if variable in environment}
+
+
+def _variables() -> dict[str, str]:
+    return {field.name: f"HOMEROOM_{field.name.upper()}" for field in fields(Settings)}
 
 
 def _from_file(file: Path) -> dict[str, object]:

@@ -17,6 +17,7 @@ from homeroom_server.demo.node import NodeError
 from homeroom_server.demo.story import DemoError
 from homeroom_server.organizations import OrganizationsError
 from homeroom_server.settings import Settings, SettingsError, read_settings
+from homeroom_server.workers import WorkersError
 
 T = TypeVar("T")
 
@@ -42,6 +43,7 @@ _EXPECTED = (
     HomeroomError,
     NodeError,
     DemoError,
+    WorkersError,
     OSError,
 )
 

@@ -1,5 +1,7 @@
 """`GET /healthz` and `GET /readyz`: for whoever starts, stops and balances nodes."""
 
+import os
+
 import orjson
 from starlette.requests import Request
 from starlette.responses import Response
@@ -25,5 +27,6 @@ async def readyz(request: Request) -> Response:
         "reasons": reasons,
         "epoch": services.feed.epoch,
         "held": services.waiters.held,
+        "pid": os.getpid(),
     }
     return Response(orjson.dumps(body), 503 if reasons else 200, media_type="application/json")
