@@ -2,14 +2,18 @@
 
 uvicorn builds one protocol a connection, with a parser, a scope and a task for its request. Here a connection that
 rests or waits is a `ParkedConnection`; it becomes a `_Speaking` one, uvicorn's own, when bytes of its client come, and
-is parked again when the request in hand has to wait.
+is parked again when the request in hand has to wait. Only so many requests are worked on at once, the others' bytes wait
+in turn: a herd costs time, not memory.
 """
 
 import asyncio
-from typing import Any
+from collections import deque
+from typing import Any, cast
 
 from uvicorn import Config
+from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.utils import is_ssl
 from uvicorn.server import ServerState
 
 from homeroom.errors import HomeroomError
@@ -31,6 +35,9 @@ class Parking:
     def __init__(self, services: Services, keep_alive_seconds: float) -> None:
         self.waiters = services.waiters
         self._feed = services.feed
+        self._at_once_max = services.settings.requests_at_once_max
+        self._at_once = 0
+        self._in_turn: deque[ParkedConnection] = deque()
         self._keep_alive_seconds = keep_alive_seconds
         self._resting: Wheel[ParkedConnection] = Wheel(_TICK_SECONDS, ParkedConnection.rest_no_longer)
         self._config: Config
@@ -52,12 +59,26 @@ class Parking:
         """Close it unless it speaks within the keep-alive time."""
         return self._resting.add(connection, asyncio.get_running_loop().time() + self._keep_alive_seconds)
 
-    def speak(self, transport: asyncio.Transport, data: bytes) -> None:
-        """Hand a connection whose client sends bytes to a full protocol."""
-        speaking = _Speaking(self, self._config, self._server_state, self._app_state)
-        speaking.connection_made(transport)
-        transport.set_protocol(speaking)
-        speaking.data_received(data)
+    def admit(self, connection: "ParkedConnection") -> None:
+        """Let a connection speak whose client has sent bytes, or wait for its turn."""
+        if self._at_once < self._at_once_max:
+            connection.speak()
+        else:
+            self._in_turn.append(connection)
+
+    def begun(self) -> None:
+        """A request has come in whole."""
+        self._at_once += 1
+
+    def ended(self, count: int = 1) -> None:
+        """Requests were answered, or wait from now on."""
+        self._at_once -= count
+        while self._in_turn and self._at_once < self._at_once_max:
+            self._in_turn.popleft().speak()
+
+    def speaking(self) -> "_Speaking":
+        """A full protocol for a connection."""
+        return _Speaking(self, self._config, self._server_state, self._app_state)
 
     def dress(self, answer: Answer) -> bytes:
         """The bytes of a 200, the same for everyone who is given this answer."""
@@ -114,13 +135,13 @@ class ParkedConnection(asyncio.Protocol):
         transport.set_protocol(self)
 
     def data_received(self, data: bytes) -> None:
-        if self._held is None:
-            self._leave_slot()
-            self._parking.speak(self._transport, data)
-            return
+        in_turn = self._early is not None
         self._early = data if self._early is None else self._early + data
         if len(self._early) > _EARLY_BYTES_MAX:
             self._transport.pause_reading()
+        if self._held is None and not in_turn:
+            self._leave_slot()
+            self._parking.admit(self)
 
     def connection_lost(self, failure: Exception | None) -> None:
         self._leave_slot()
@@ -142,15 +163,24 @@ class ParkedConnection(asyncio.Protocol):
         else:
             self._transport.close()
 
+    def speak(self) -> None:
+        """Hand the connection and what its client has sent to a full protocol."""
+        early, self._early = self._early, None
+        if early is None or self._transport.is_closing():
+            return
+        self._transport.resume_reading()
+        speaking = self._parking.speaking()
+        speaking.connection_made(self._transport)
+        self._transport.set_protocol(speaking)
+        speaking.data_received(early)
+
     def _write(self, response: bytes) -> None:
         self._held = None
         self._parking.send(self._transport, response)
         if self._early is None:
             self._slot = self._parking.rest(self)
-            return
-        early, self._early = self._early, None
-        self._transport.resume_reading()
-        self._parking.speak(self._transport, early)
+        else:
+            self._parking.admit(self)
 
     def _leave_slot(self) -> None:
         if self._slot is not None:
@@ -159,12 +189,24 @@ class ParkedConnection(asyncio.Protocol):
 
 
 class _Speaking(HttpToolsProtocol):
-    """uvicorn's protocol, which offers to be parked."""
+    """uvicorn's protocol, which counts its requests and offers to be parked."""
 
     def __init__(self, parking: Parking, config: Config, server_state: ServerState, app_state: dict[str, Any]) -> None:
         super().__init__(config, server_state, app_state)
         self._parking = parking
         self._in_message = False
+        self._begun = 0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """As uvicorn's, without the addresses: to ask for them costs half a kilobyte for as long as a socket lives."""
+        self.connections.add(self)
+        self.transport = cast(asyncio.Transport, transport)
+        self.flow = FlowControl(self.transport)
+        self.scheme = "https" if is_ssl(self.transport) else "http"
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self._end(self._begun)
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -173,13 +215,24 @@ class _Speaking(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         self._in_message = False
+        self._begun += 1
+        self._parking.begun()
         super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        self._end(min(self._begun, 1))
+
+    def _end(self, count: int) -> None:
+        self._begun -= count
+        self._parking.ended(count)
 
     def _park(self, held: Held) -> ParkedConnection | None:
         """Let the request in hand be held without a task; None if its connection has other things to do.
 
         Those are: it closes after the answer, it is gone, or more of the client's bytes have come already.
         """
+        self._end(min(self._begun, 1))
         cycle = self.cycle
         if self._in_message or self.pipeline or not cycle.keep_alive or cycle.disconnected:
             return None

@@ -37,6 +37,8 @@ class Settings:
     """A PEM file; empty if the certificate's file holds the key too."""
 
     body_bytes_max: int = 8 * 1024 * 1024
+    requests_at_once_max: int = 256
+    """Requests that are worked on; those of other connections wait in turn. Held ones do not count."""
     held_requests_per_client_max: int = 64
     held_requests_per_node_max: int = 50_000
     writes_waiting_max: int = 10_000
