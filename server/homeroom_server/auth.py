@@ -91,7 +91,7 @@ class Directory:
 
     def check_again(self, caller: Caller) -> None:
         """Raises as `authenticate` if the key or the client has been disabled since."""
-        if caller.directory_version != self.version:
+        if caller.directory_version != self._content.version:
             self._acting(self._client_of(caller.key_hash), caller.organization.code)
 
     def represented(self, caller: Caller) -> list[registry.OrganizationRow]:

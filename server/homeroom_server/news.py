@@ -11,11 +11,13 @@ from homeroom_server.answer import Answer, Part, answer_of
 class Interest:
     """The types of a request, in its order, and of which it sees everything: one object for all who ask alike."""
 
-    __slots__ = ("everything", "types")
+    __slots__ = ("__weakref__", "as_viewer", "everything", "types", "whole")
 
     def __init__(self, types: Sequence[NotificationType], everything: Sequence[bool]) -> None:
         self.types = tuple(types)
         self.everything = tuple(everything)
+        self.whole = {each for each, seen in zip(types, everything, strict=True) if seen}
+        self.as_viewer = not all(everything)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,8 @@
 
 uvicorn builds one protocol a connection, with a parser, a scope and a task for its request. Here a connection that
 rests or waits is a `ParkedConnection`; it becomes a `_Speaking` one, uvicorn's own, when bytes of its client come, and
-is parked again when the request in hand has to wait. Only so many requests are worked on at once, the others' bytes wait
-in turn: a herd costs time, not memory.
+is parked again when the request in hand has to wait. Only so many requests are worked on at once, the others' bytes
+wait in turn: a herd costs time, not memory.
 """
 
 import asyncio
@@ -57,7 +57,7 @@ class Parking:
 
     def rest(self, connection: "ParkedConnection") -> "set[ParkedConnection]":
         """Close it unless it speaks within the keep-alive time."""
-        return self._resting.add(connection, asyncio.get_running_loop().time() + self._keep_alive_seconds)
+        return self._resting.add(connection, self._keep_alive_seconds)
 
     def admit(self, connection: "ParkedConnection") -> None:
         """Let a connection speak whose client has sent bytes, or wait for its turn."""
@@ -81,10 +81,9 @@ class Parking:
         return _Speaking(self, self._config, self._server_state, self._app_state)
 
     def dress(self, answer: Answer) -> bytes:
-        """The bytes of a 200, the same for everyone who is given this answer."""
-        if not answer.wire:
-            headers = [(b"content-type", b"application/json"), (b"homeroom-epoch", answer.epoch.encode())]
-            answer.wire = self._response(200, headers, answer.body)
+        """The bytes of a 200, from now on the answer's own: the same for everyone who is given it."""
+        headers = [(b"content-type", b"application/json"), (b"homeroom-epoch", answer.epoch.encode())]
+        answer.wire = self._response(200, headers, answer.body)
         return answer.wire
 
     def refusal(self, failure: HomeroomError) -> bytes:
@@ -92,13 +91,6 @@ class Parking:
         response = problems.problem_response(failure, self._feed.epoch)
         headers = [pair for pair in response.raw_headers if pair[0] != b"content-length"]
         return self._response(failure.status, headers, bytes(response.body))
-
-    def send(self, transport: asyncio.Transport, response: bytes) -> None:
-        """Send an answer; a node that drains wants its clients to go elsewhere."""
-        self._server_state.total_requests += 1
-        transport.write(response)
-        if self.waiters.draining:
-            transport.close()
 
     def close(self) -> None:
         """Close every connection that rests: the node ends."""
@@ -150,7 +142,7 @@ class ParkedConnection(asyncio.Protocol):
 
     def answer(self, answer: Answer) -> None:
         """The request is no longer held: here is its answer."""
-        self._write(self._parking.dress(answer))
+        self._write(answer.wire or self._parking.dress(answer))
 
     def refuse(self, failure: HomeroomError) -> None:
         """The request is no longer held: its caller may no longer call."""
@@ -176,8 +168,10 @@ class ParkedConnection(asyncio.Protocol):
 
     def _write(self, response: bytes) -> None:
         self._held = None
-        self._parking.send(self._transport, response)
-        if self._early is None:
+        self._transport.write(response)
+        if self._parking.waiters.draining:
+            self._transport.close()  # the node wants its clients to go elsewhere, and has said so
+        elif self._early is None:
             self._slot = self._parking.rest(self)
         else:
             self._parking.admit(self)

@@ -1,11 +1,10 @@
 """Who waits for which stream: found by stream, never by scanning; answered with finished bytes."""
 
-import asyncio
 import random
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Protocol
+from weakref import WeakValueDictionary
 
 import anyio
 import anyio.lowlevel
@@ -22,7 +21,6 @@ _EARLY_SHARE_MAX = 0.1
 _TICK_SECONDS = 0.1
 _ANSWERED_AT_ONCE = 500
 """After so many answers the node turns to whatever else has come."""
-_INTERESTS_KEPT_MAX = 10_000
 _CURSORS_KEPT_MAX = 1_000
 
 
@@ -59,24 +57,24 @@ class Waiters:
     def __init__(self, directory: Directory, bookmarks: Bookmarks, per_client_max: int, per_node_max: int) -> None:
         self._directory = directory
         self._bookmarks = bookmarks
-        self._interests: dict[tuple[tuple[NotificationType, ...], tuple[bool, ...]], Interest] = {}
-        self._seers: dict[NotificationType, set[Held]] = {}
+        self._interests: WeakValueDictionary[tuple[object, ...], Interest] = WeakValueDictionary()
+        self._whole: dict[Interest, set[Held]] = {}
         self._viewers: dict[int, Held | set[Held]] = {}  # one who waits alone, as most do, needs no set
-        self._types: Counter[NotificationType] = Counter()
         self._cursors: dict[tuple[int, ...], tuple[int, ...]] = {}
         self._due: Wheel[Held] = Wheel(_TICK_SECONDS, self.release)
         self._per_client_max = per_client_max
         self._per_node_max = per_node_max
-        self._held_by_client: Counter[int] = Counter()
+        self._held_by_client: dict[int, int] = {}
         self.held = 0
         self.draining = False
 
     def interest(self, types: Sequence[NotificationType], everything: Sequence[bool]) -> Interest:
         """The one object for everyone who asks for these types with these eyes."""
         key = (tuple(types), tuple(everything))
-        if key not in self._interests and len(self._interests) >= _INTERESTS_KEPT_MAX:
-            self._interests.clear()
-        return self._interests.setdefault(key, Interest(*key))
+        interest = self._interests.get(key)
+        if interest is None:
+            interest = self._interests[key] = Interest(*key)
+        return interest
 
     @contextmanager
     def watch(self, caller: Caller, interest: Interest) -> Iterator[Held]:
@@ -91,7 +89,7 @@ class Waiters:
 
     def admit(self, caller: Caller) -> None:
         """Raises RetryLater: 2004 if the client holds as many requests as it may, 2001 if the node does."""
-        if self._held_by_client[caller.client] >= self._per_client_max:
+        if self._held_by_client.get(caller.client, 0) >= self._per_client_max:
             detail = f"this client holds {self._per_client_max} requests (held_requests_per_client_max)"
             raise error(Code.CLIENT_LIMIT, detail)
         if self.held >= self._per_node_max:
@@ -109,8 +107,9 @@ class Waiters:
         held.cursors = self._cursors.setdefault(cursors, cursors)
         held.outlet = outlet
         early = random.uniform(0, _EARLY_SHARE_MAX)
-        held.slot = self._due.add(held, asyncio.get_running_loop().time() + wait_seconds * (1 - early))
-        self._held_by_client[held.caller.client] += 1
+        held.slot = self._due.add(held, wait_seconds * (1 - early))
+        client = held.caller.client
+        self._held_by_client[client] = self._held_by_client.get(client, 0) + 1
         self.held += 1
 
     def leave(self, held: Held) -> None:
@@ -120,14 +119,17 @@ class Waiters:
 
     def watched(self, notification_type: NotificationType) -> bool:
         """Whether anyone at all watches a type."""
-        return self._types[notification_type] > 0
+        return any(notification_type in interest.types for interest in self._interests.values())
 
     async def wake(self, news: News) -> None:
         """Answer everyone for whom there is something in it; those who are still looking look again."""
         for moved in news.types.values():
             self._bookmarks.advance(moved.notification_type, moved.bookmark)
         for number, held in enumerate(self._concerned(news), 1):
-            self._tell(held, news)
+            if held.outlet is None:
+                held.moved = True
+            else:
+                self._tell(held, news)
             if number % _ANSWERED_AT_ONCE == 0:
                 await anyio.lowlevel.checkpoint()
 
@@ -147,14 +149,12 @@ class Waiters:
             self.release(held)
 
     def _tell(self, held: Held, news: News) -> None:
-        if held.outlet is None:
-            held.moved = True
-            return
-        answer = news.answer(self._bookmarks, held.interest, held.caller.organization.number, held.cursors)
+        caller = held.caller
+        answer = news.answer(self._bookmarks, held.interest, caller.organization.number, held.cursors)
         if answer is None:
             return
         try:
-            self._directory.check_again(held.caller)
+            self._directory.check_again(caller)
         except HomeroomError as failure:
             self._take(held).refuse(failure)
         else:
@@ -165,31 +165,34 @@ class Waiters:
         for moved in news.types.values():
             for viewer in (None, *self._viewers) if moved.lost else moved.streams:
                 if viewer is None:
-                    found |= self._seers.get(moved.notification_type, frozenset())
+                    for interest, whole in self._whole.items():
+                        if moved.notification_type in interest.whole:
+                            found |= whole
                 elif (entry := self._viewers.get(viewer)) is not None:
                     found |= entry if isinstance(entry, set) else {entry}
         return found
 
     def _take(self, held: Held) -> Outlet:
         """Its outlet; it is no longer held."""
-        assert held.outlet is not None
-        assert held.slot is not None
-        outlet, held.outlet = held.outlet, None
-        held.slot.discard(held)
+        outlet = held.outlet
+        assert outlet is not None
+        held.outlet = None
+        if held.slot is not None:
+            held.slot.discard(held)
         self.held -= 1
         client = held.caller.client
-        self._held_by_client[client] -= 1
-        if not self._held_by_client[client]:
+        left = self._held_by_client[client] - 1
+        if left:
+            self._held_by_client[client] = left
+        else:
             del self._held_by_client[client]
         self._remove(held)
         return outlet
 
     def _add(self, held: Held) -> None:
-        for notification_type, everything in zip(held.interest.types, held.interest.everything, strict=True):
-            self._types[notification_type] += 1
-            if everything:
-                self._seers.setdefault(notification_type, set()).add(held)
-        if not all(held.interest.everything):
+        if held.interest.whole:
+            self._whole.setdefault(held.interest, set()).add(held)
+        if held.interest.as_viewer:
             others = self._viewers.setdefault(held.caller.organization.number, held)
             if isinstance(others, set):
                 others.add(held)
@@ -197,11 +200,12 @@ class Waiters:
                 self._viewers[held.caller.organization.number] = {others, held}
 
     def _remove(self, held: Held) -> None:
-        for notification_type, everything in zip(held.interest.types, held.interest.everything, strict=True):
-            self._types[notification_type] -= 1
-            if everything:
-                self._seers[notification_type].discard(held)
-        if not all(held.interest.everything):
+        if held.interest.whole:
+            whole = self._whole[held.interest]
+            whole.discard(held)
+            if not whole:
+                del self._whole[held.interest]
+        if held.interest.as_viewer:
             others = self._viewers[held.caller.organization.number]
             if isinstance(others, set):
                 others.discard(held)
