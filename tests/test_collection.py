@@ -14,9 +14,10 @@ import pytest
 from homeroom import Client, HomeroomError, MemoryStorage, NotificationType, Replica, version_hash
 from homeroom_server import availability, collection
 from homeroom_server.settings import Settings
-from homeroom_server.store import bulk, records, streams
+from homeroom_server.store import bulk, hashes, records, streams
 from homeroom_server.store import collection as store
-from homeroom_server.store.streams import Delta, Digest, MovedRow
+from homeroom_server.store.hashes import DigestRow
+from homeroom_server.store.streams import Delta, MovedRow
 from tests.access import enrol, settled, write_catalogue
 from tests.conftest import Core, open_core
 from tests.records import accepted, available, note, pairs, record, rejected
@@ -310,13 +311,13 @@ async def test_a_hash_that_is_read_after_a_collection_is_judged_all_the_same(
     await accepted(school, "Note", note("a"), note("b"))
     (cursor,) = await delete(school, "Note", "a")
     await until_seen(plain_core, cursor)
-    read_digest = streams.read_digest
+    read_digest = hashes.read_digest
 
-    async def late(*arguments: Any) -> Digest:
+    async def late(*arguments: Any) -> DigestRow:
         await turn_old_and_collect(plain_core)
         return await read_digest(*arguments)
 
-    monkeypatch.setattr(streams, "read_digest", late)
+    monkeypatch.setattr(hashes, "read_digest", late)
     with anyio.fail_after(10):
         found = await available(school, "Note", cursor, 300, versionHash=WRONG_HASH)
     assert found["reason"] == "mismatch"

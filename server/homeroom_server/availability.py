@@ -1,19 +1,25 @@
 """Is Data Available: what one look at the database says about everything a request asks (protocol 3 and 4)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+
+import anyio
 
 from homeroom.errors import Code, error
 from homeroom.protocol import LISTED_PER_ANSWER_MAX, LISTED_PER_TYPE_MAX, NotificationType, version_hash
 from homeroom_server.answer import Answer, Part, Reason, answer_of
+from homeroom_server.hashing import Stream
 from homeroom_server.single_flight import Connection, SingleFlight
 from homeroom_server.store import streams
 from homeroom_server.store.streams import Asked, Delta, Listing
-from homeroom_server.version_hash import VersionHashes
+from homeroom_server.version_hash import Question, VersionHashes
 
 _FIRST_LOOK = 1_000
 """Rows per type of the read that serves all types at once; a longer list is read by itself."""
+_PATIENCE_SECONDS_MAX = 60.0
+"""How long the judgement of a hash may be put off (protocol 4)."""
+_NO_RECORDS = version_hash(())
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +35,16 @@ class Entry:
 
 @dataclass(frozen=True)
 class Finding:
-    """What a look found. `behind`: types of which the client has seen more than this node; `beyond`: than the Core."""
+    """What a look found. `behind`: types of which the client has seen more than this node; `beyond`: than the Core.
+
+    `unjudged`: streams whose hash is still being computed; nothing else was found of their types.
+    """
 
     epoch: str
     parts: Sequence[Part]
     behind: Sequence[NotificationType]
     beyond: Sequence[NotificationType]
+    unjudged: Sequence[Stream] = ()
 
     @property
     def has_news(self) -> bool:
@@ -57,41 +67,65 @@ class Availability:
         self._flights = flights
         self._hashes = hashes
 
-    async def look(self, entries: tuple[Entry, ...]) -> Finding:
-        """Judge every entry; lists are cut at the caps, types that come too late are cut to nothing."""
+    async def look(self, entries: tuple[Entry, ...], patience_seconds: float = _PATIENCE_SECONDS_MAX) -> Finding:
+        """Judge every entry; lists are cut at the caps, types that come too late are cut to nothing.
+
+        A hash that is not there when patience ends goes on being computed: its stream is `unjudged`.
+        """
         asked = [Asked(entry.notification_type, entry.viewer, entry.max_core_version) for entry in entries]
 
         async def read(connection: Connection) -> list[Delta]:
             return await streams.read_deltas(connection, asked, _FIRST_LOOK)
 
         async def judge(deltas: list[Delta]) -> Finding:
-            return await self._judge_all(entries, deltas)
+            return await self._judge_all(entries, deltas, patience_seconds)
 
-        return await self._flights.read_then(("look", entries), read, judge)
+        return await self._flights.read_then(("look", entries, patience_seconds), read, judge)
 
-    async def _judge_all(self, entries: Sequence[Entry], deltas: Sequence[Delta]) -> Finding:
+    def when_judgeable(self, unjudged: Sequence[Stream], wake: Callable[[], None]) -> None:
+        """Call `wake` whenever the hash of one of these streams is there, or has failed, once each: look again then.
+
+        It may come at once, and after nobody waits any more.
+        """
+        for stream in unjudged:
+            self._hashes.when_landed(stream, wake)
+
+    async def _judge_all(self, entries: Sequence[Entry], deltas: Sequence[Delta], patience_seconds: float) -> Finding:
         room = LISTED_PER_ANSWER_MAX
         parts: list[Part] = []
         behind: list[NotificationType] = []
         beyond: list[NotificationType] = []
-        for entry, delta in zip(entries, deltas, strict=True):
+        questions = [_question(entry, delta) for entry, delta in zip(entries, deltas, strict=True)]
+        verdicts = await self._verdicts([q for q in questions if q is not None], patience_seconds)
+        for entry, delta, question in zip(entries, deltas, questions, strict=True):
             if entry.max_core_version > delta.watermark:
                 (beyond if entry.max_core_version > delta.counter else behind).append(entry.notification_type)
                 parts.append(Part(entry.notification_type, "none", entry.max_core_version))
                 continue
-            part = await self._judge(entry, delta, min(room, LISTED_PER_TYPE_MAX))
+            differs = question is not None and verdicts[question.stream] is True
+            part = await self._judge(entry, delta, differs, min(room, LISTED_PER_TYPE_MAX))
             room -= len(part.ids)
             parts.append(part)
-        return Finding(deltas[0].epoch, parts, behind, beyond)
+        unjudged = [stream for stream, verdict in verdicts.items() if verdict is None]
+        return Finding(deltas[0].epoch, parts, behind, beyond, unjudged)
 
-    async def _judge(self, entry: Entry, delta: Delta, room: int) -> Part:
+    async def _verdicts(self, questions: Sequence[Question], patience_seconds: float) -> dict[Stream, bool | None]:
+        """Whether each hash differs; None where that was not known in time."""
+        verdicts = {question.stream: self._hashes.differs(question) for question in questions}  # all are under way
+        with anyio.move_on_after(patience_seconds):
+            for question in questions:
+                while self._hashes.differs(question) is None:
+                    _same_epoch((await self._hashes.landed(question.stream)).epoch, question.epoch)
+        return verdicts | {question.stream: self._hashes.differs(question) for question in questions}
+
+    async def _judge(self, entry: Entry, delta: Delta, differs: bool, room: int) -> Part:
         if entry.max_core_version < delta.horizon:
             return await self._full_list(entry, delta, room, 0, None)
         if entry.list_after is not None:
             return await self._full_list(entry, delta, room, entry.list_after, entry.max_core_version)
         if delta.ids:
             return await self._newer(entry, delta, room)
-        if entry.version_hash is not None and await self._differs(entry, delta):
+        if differs or _differs_from_nothing(entry, delta):
             return await self._full_list(entry, delta, room, 0, None)
         return Part(entry.notification_type, "none", delta.watermark)
 
@@ -103,7 +137,7 @@ class Availability:
                 return await streams.read_deltas(connection, [asked], room + 1)
 
             (longer,) = await self._flights.read(("newer", asked, room), read)
-            _same_epoch(longer.epoch, delta)
+            _same_epoch(longer.epoch, delta.epoch)
             if entry.max_core_version < longer.horizon:  # collected since the look
                 return await self._full_list(entry, longer, room, 0, None)
             delta = longer
@@ -119,23 +153,28 @@ class Availability:
             return await streams.read_listing(connection, number, entry.viewer, after, until, room + 1)
 
         listing = await self._flights.read(("list", number, entry.viewer, after, until, room), read)
-        _same_epoch(listing.epoch, delta)
+        _same_epoch(listing.epoch, delta.epoch)
         window = listing.watermark if until is None else until
         return _cut(entry, "mismatch", listing.ids, listing.versions, room, window, window)
 
-    async def _differs(self, entry: Entry, delta: Delta) -> bool:
-        """Whether the client's hash is not the stream's.
 
-        A stream that moved on since the look is judged at its wake. One that ends lower has only been collected.
-        """
-        if delta.type_number is None:
-            return entry.version_hash != version_hash(())
-        digest = await self._hashes.digest(delta.type_number, entry.viewer, delta.horizon, delta.top)
-        return digest.top <= delta.top and digest.version_hash != entry.version_hash
+def _question(entry: Entry, delta: Delta) -> Question | None:
+    """What is to be known of the stream's hash: None unless a hash was sent and all else says that nothing is new."""
+    if entry.version_hash is None or entry.list_after is not None or delta.type_number is None or delta.ids:
+        return None
+    if not delta.horizon <= entry.max_core_version <= delta.watermark:
+        return None
+    stream = (delta.type_number, entry.viewer)
+    changed_upto = max(delta.top, delta.horizon)  # what was collected, was in the stream up to the horizon
+    return Question(stream, delta.epoch, changed_upto, delta.watermark, bytes.fromhex(entry.version_hash))
 
 
-def _same_epoch(epoch: str, delta: Delta) -> None:
-    if epoch != delta.epoch:
+def _differs_from_nothing(entry: Entry, delta: Delta) -> bool:
+    return delta.type_number is None and entry.version_hash not in (None, _NO_RECORDS)
+
+
+def _same_epoch(epoch: str, epoch_of_look: str) -> None:
+    if epoch != epoch_of_look:
         raise error(Code.CORE_NOT_AVAILABLE, "the database's history changed during this call; ask again")
 
 

@@ -17,6 +17,7 @@ from homeroom_server.catalogue import Catalogue, load_catalogue
 from homeroom_server.client_streams import ClientStreams
 from homeroom_server.committer import Committer, Moved
 from homeroom_server.feed import Feed
+from homeroom_server.hashing import Hashing
 from homeroom_server.news import Bookmarks
 from homeroom_server.settings import Settings
 from homeroom_server.single_flight import SingleFlight
@@ -41,6 +42,7 @@ class Services:
     directory: Directory
     waiters: Waiters
     feed: Feed
+    hashes: VersionHashes
     availability: Availability
     client_streams: ClientStreams
     committer: Committer
@@ -87,6 +89,7 @@ async def open_services(settings: Settings, database_url: str) -> AsyncIterator[
         tasks.start_soon(processor.run)
         tasks.start_soon(access_worker.run)
         tasks.start_soon(collection.run, write_pool, settings)
+        hashes = VersionHashes(Hashing(pool, bulk_pool, settings), tasks)
         client_streams = ClientStreams(write_pool)
         tasks.start_soon(client_streams.run)
         yield Services(
@@ -99,7 +102,8 @@ async def open_services(settings: Settings, database_url: str) -> AsyncIterator[
             directory,
             waiters,
             feed,
-            Availability(flights, VersionHashes(flights)),
+            hashes,
+            Availability(flights, hashes),
             client_streams,
             committer,
             processor,

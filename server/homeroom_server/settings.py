@@ -51,6 +51,8 @@ class Settings:
     Each keeps a core of the database busy: about half of its cores is a good number.
     """
     bulk_readers_max: int = 16
+    hot_streams_bytes_max: int = 256 * 1024 * 1024
+    """Memory for the versions of streams whose hashes are asked for as they move: 26 bytes a record."""
 
     catch_up_seconds: float = 5.0
     """How long a call waits for a version that this node has not seen yet (protocol 3 and 5)."""

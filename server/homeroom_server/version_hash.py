@@ -1,37 +1,117 @@
-"""Version hashes of streams: computed on demand, once for as long as the stream does not move (protocol 4)."""
+"""Version hashes of streams: computed when asked for, once for as long as a stream does not move (protocol 4).
 
-from collections import OrderedDict
+What differs from a hash made in memory is held against PostgreSQL's before a client is told so: memory saves work,
+nothing rests on it.
+"""
 
-from homeroom_server.single_flight import Connection, SingleFlight
-from homeroom_server.store import streams
-from homeroom_server.store.streams import Digest
+import struct
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 
-_KEPT_MAX = 50_000
-"""Streams whose hash is kept: some 200 bytes each."""
+import anyio
+import anyio.abc
+import structlog
+
+from homeroom.errors import Code, error
+from homeroom_server.hashing import Digest, Hashing, Stream
+from homeroom_server.recent import Recent
+
+_DIGESTS_MAX = 200_000
+"""Streams whose last hash is kept: under 200 bytes each."""
+_DIGEST = struct.Struct(">QQQ16s?")
+
+log = structlog.get_logger()
+Compute = Callable[[Stream, Digest | None], Awaitable[Digest]]
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A client's hash, and the stream as a look saw it: nothing of it has changed after `changed_upto`."""
+
+    stream: Stream
+    epoch: str
+    changed_upto: int
+    watermark: int
+    md5: bytes
+
+
+class _Computation:
+    """Under way for one stream; never two at once."""
+
+    def __init__(self) -> None:
+        self.landed = anyio.Event()
+        self.digest: Digest
+        self.failure: Exception | None = error(Code.CORE_NOT_AVAILABLE, "the node is stopping")
+        self.calls: list[Callable[[], None]] = []
 
 
 class VersionHashes:
-    """The last known hash of each stream, least recently asked forgotten first."""
+    """The last known hash of each stream, and what is being computed."""
 
-    def __init__(self, flights: SingleFlight) -> None:
-        self._flights = flights
-        self._kept: OrderedDict[tuple[int, int | None], Digest] = OrderedDict()
+    def __init__(self, hashing: Hashing, tasks: anyio.abc.TaskGroup) -> None:
+        self._hashing = hashing
+        self._tasks = tasks
+        self._epoch = ""
+        self._last: Recent[Stream, bytes] = Recent(_DIGESTS_MAX, lambda _: 1)
+        self._under_way: dict[Stream, _Computation] = {}
 
-    async def digest(self, type_number: int, viewer: int | None, horizon: int, top: int) -> Digest:
-        """The hash of a stream last seen with this horizon and highest version.
+    def differs(self, question: Question) -> bool | None:
+        """Whether the client's hash is not the stream's; None while that is not known, and is being computed.
 
-        If it has moved since, that of the newer stream: the caller sees it by `top`. Without the horizon, a stream
-        whose last version was collected would be taken for the one it was before.
+        A stream that has moved on since the look is judged at its wake: it does not differ.
         """
-        stream = (type_number, viewer)
-        kept = self._kept.get(stream)
-        if kept is None or (kept.horizon, kept.top) != (horizon, top):
+        last = self._last_of(question.stream)
+        if last is None or last.epoch != question.epoch or last.upto < question.changed_upto:
+            self._begin(question.stream, self._hashing.compute)
+            return None
+        if last.top > question.watermark or last.md5 == question.md5:
+            return False
+        if not last.proven:
+            self._begin(question.stream, self._hashing.prove)
+            return None
+        return True
 
-            async def read(connection: Connection) -> Digest:
-                return await streams.read_digest(connection, type_number, viewer)
+    async def landed(self, stream: Stream) -> Digest:
+        """What is being computed for a stream, once it is there; raises what made it fail."""
+        computation = self._under_way[stream]
+        await computation.landed.wait()
+        if computation.failure is not None:
+            raise computation.failure
+        return computation.digest
 
-            kept = self._kept[stream] = await self._flights.read(("digest", stream), read)
-        self._kept.move_to_end(stream)
-        if len(self._kept) > _KEPT_MAX:
-            self._kept.popitem(last=False)
-        return kept
+    def when_landed(self, stream: Stream, call: Callable[[], None]) -> None:
+        """Call once, when what is being computed for a stream is there or has failed; at once if nothing is."""
+        if stream in self._under_way:
+            self._under_way[stream].calls.append(call)
+        else:
+            call()
+
+    def _last_of(self, stream: Stream) -> Digest | None:
+        packed = self._last.get(stream)
+        return None if packed is None else Digest(self._epoch, *_DIGEST.unpack(packed))
+
+    def _begin(self, stream: Stream, compute: Compute) -> None:
+        if stream not in self._under_way:
+            self._under_way[stream] = _Computation()
+            self._tasks.start_soon(self._run, stream, compute)
+
+    async def _run(self, stream: Stream, compute: Compute) -> None:
+        computation = self._under_way[stream]
+        try:
+            computation.digest = await compute(stream, self._last_of(stream))
+            computation.failure = None
+            self._keep(stream, computation.digest)
+        except Exception as failure:  # handed to those who wait; who was put off asks again
+            log.warning("a version hash cannot be computed", kind=type(failure).__name__)
+            computation.failure = failure
+        finally:
+            del self._under_way[stream]
+            computation.landed.set()
+            for call in computation.calls:
+                call()
+
+    def _keep(self, stream: Stream, digest: Digest) -> None:
+        if digest.epoch != self._epoch:  # of another history: what was known says nothing any more
+            self._last.clear()
+            self._epoch = digest.epoch
+        self._last.put(stream, _DIGEST.pack(digest.upto, digest.top, digest.records, digest.md5, digest.proven))

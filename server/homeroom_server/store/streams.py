@@ -65,15 +65,6 @@ class MovedRow:
 
 
 @dataclass(frozen=True, slots=True)
-class Digest:
-    """The version hash of a stream, and the state of the stream that it belongs to."""
-
-    horizon: int
-    top: int
-    version_hash: str
-
-
-@dataclass(frozen=True, slots=True)
 class SourceRow:
     """The record that a status was calculated from, as it stands."""
 
@@ -174,32 +165,6 @@ async def read_listing(
     )
     assert row is not None, "types are never deleted"
     return Listing(**row)
-
-
-async def read_digest(connection: Conn, type_number: int, viewer: int | None) -> Digest:
-    """The version hash of a stream as PostgreSQL computes it (protocol 4)."""
-    row = await connection.fetchrow(
-        """
-        select t.horizon, coalesce(s.top, 0) as top, md5(coalesce(s.packed, ''::bytea)) as version_hash
-        from notification_type t
-        left join lateral (
-            select max(x.version) as top, string_agg(int8send(x.version), ''::bytea order by x.version)
-                   filter (where x.live) as packed
-            from (
-                select v.version, v.state = 'live' as live from viewer v
-                where $2::int is not null and v.notification_type = $1 and v.organization = $2
-                union all
-                select r.version, not r.deleted from record r
-                where $2::int is null and r.notification_type = $1
-            ) x
-        ) s on true
-        where t.number = $1
-        """,
-        type_number,
-        viewer,
-    )
-    assert row is not None, "types are never deleted"
-    return Digest(**row)
 
 
 async def read_records(
