@@ -6,6 +6,7 @@ from collections import Counter
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from homeroom import Client, NotificationType, version_hash
@@ -16,6 +17,7 @@ from homeroom_server.store import hashes
 from tests.conftest import Core
 from tests.records import accepted, available, note, pairs, record
 from tests.test_collection import turn_old_and_collect, until_seen
+from tests.test_is_data_available import until_held
 
 MAPLE, FOOTHILLS, MINISTRY = "S.0982", "A.3020", "O.1"
 WRONG_HASH = "0" * 32
@@ -270,30 +272,33 @@ async def test_another_history_is_not_judged_by_what_was_known(plain_core: Core)
     assert await agrees(plain_core, school, MAPLE, cursor)
 
 
-async def test_a_large_stream_is_put_off_and_wakes_who_was_put_off(
+async def test_a_large_stream_is_put_off_and_judged_while_the_request_is_held(
     plain_core: Core, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(hashing, "_LARGE_RECORDS_MIN", 4)
-    availability = plain_core.services.availability
     school = await plain_core.client(MAPLE)
     versions = await accepted(school, "Note", *(note(f"n{i}") for i in range(4)))
-    right = await entry(plain_core, versions[-1], versions)
-    wrong = await entry(plain_core, versions[-1], None)
-    woken = anyio.Event()
-    async with plain_core.services.bulk_pool.acquire():  # large streams have no other connection
-        finding = await availability.look((right,), 0.05)
-        assert (finding.has_news, list(finding.unjudged)) == (False, [await stream_of(plain_core)])
-        availability.when_judgeable(finding.unjudged, woken.set)
-        assert (await available(school, "Note", 0))["reason"] == "newer"  # nothing else waits for it
-        assert not woken.is_set()
-    with anyio.fail_after(10):
-        await woken.wait()
-    finding = await availability.look((right,), 0)
-    assert (finding.has_news, list(finding.unjudged)) == (False, [])
-    assert (await availability.look((wrong,), 0)).parts[0].reason == "mismatch"
-    again = anyio.Event()
-    availability.when_judgeable([await stream_of(plain_core)], again.set)
-    assert again.is_set(), "what is there already wakes at once"
+    answers = []
+
+    async def hold(version_hash: str) -> None:
+        answers.append(await available(school, "Note", versions[-1], 300, versionHash=version_hash))
+
+    with anyio.fail_after(20):
+        async with anyio.create_task_group() as tasks:
+            async with plain_core.services.bulk_pool.acquire():  # large streams have no other connection
+                tasks.start_soon(hold, version_hash(versions))
+                tasks.start_soon(hold, WRONG_HASH)
+                await until_held(plain_core, 2)
+                assert (await available(school, "Note", 0))["reason"] == "newer"  # nothing else waits for it
+                assert not answers
+            await until_held(plain_core, 1)
+            while not answers:
+                await anyio.lowlevel.checkpoint()
+            assert (answers[0]["reason"], answers[0]["maxCoreVersion"]) == ("none", versions[-1])
+            again = await available(school, "Note", versions[-1], 300, versionHash=WRONG_HASH)
+            assert again["reason"] == "mismatch"
+            assert plain_core.services.waiters.held == 1
+            tasks.cancel_scope.cancel()
 
 
 async def test_who_does_not_want_to_wait_is_judged_at_once_however_large(
@@ -336,7 +341,7 @@ async def test_a_failure_reaches_who_waits_and_wakes_who_was_put_off(
     with monkeypatch.context() as patch:
         patch.setattr(hashes, "read_digest", failing)
         finding = await availability.look((question,), 0.05)
-        availability.when_judgeable(finding.unjudged, woken.set)
+        availability.judge_later(finding.unjudged.values(), woken.set)
         fail.set()
         with anyio.fail_after(10):
             await woken.wait()

@@ -83,8 +83,8 @@ async def test_a_change_committed_between_the_check_and_the_parking_is_answered_
     look = plain_core.services.availability.look
     committed: list[int] = []
 
-    async def look_then_commit(entries: tuple[Entry, ...]) -> Finding:
-        finding = await look(entries)
+    async def look_then_commit(entries: tuple[Entry, ...], patience_seconds: float) -> Finding:
+        finding = await look(entries, patience_seconds)
         if not committed:
             committed.extend(await accepted(writer, "Note", note("a")))
             with anyio.fail_after(10):  # past the wake as well: nothing else will come for this change
@@ -92,7 +92,7 @@ async def test_a_change_committed_between_the_check_and_the_parking_is_answered_
                     await anyio.lowlevel.checkpoint()
         return finding
 
-    monkeypatch.setattr(availability.Availability, "look", lambda self, entries: look_then_commit(entries))
+    monkeypatch.setattr(plain_core.services.availability, "look", look_then_commit)
     with anyio.fail_after(10):
         found = await available(reader, "Note", wait_seconds=300)
     assert pairs(found) == [("a", committed[0])]

@@ -1,8 +1,8 @@
 """Is Data Available: what one look at the database says about everything a request asks (protocol 3 and 4)."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, partial
 
 import anyio
 
@@ -17,7 +17,7 @@ from homeroom_server.version_hash import Question, VersionHashes
 
 _FIRST_LOOK = 1_000
 """Rows per type of the read that serves all types at once; a longer list is read by itself."""
-_PATIENCE_SECONDS_MAX = 60.0
+HASH_PUT_OFF_SECONDS_MAX = 60.0
 """How long the judgement of a hash may be put off (protocol 4)."""
 _NO_RECORDS = version_hash(())
 
@@ -37,14 +37,14 @@ class Entry:
 class Finding:
     """What a look found. `behind`: types of which the client has seen more than this node; `beyond`: than the Core.
 
-    `unjudged`: streams whose hash is still being computed; nothing else was found of their types.
+    `unjudged`: by their place in the request, types whose hash is still being computed; nothing else was found of them.
     """
 
     epoch: str
     parts: Sequence[Part]
     behind: Sequence[NotificationType]
     beyond: Sequence[NotificationType]
-    unjudged: Sequence[Stream] = ()
+    unjudged: Mapping[int, Question] = field(default_factory=dict)
 
     @property
     def has_news(self) -> bool:
@@ -67,7 +67,7 @@ class Availability:
         self._flights = flights
         self._hashes = hashes
 
-    async def look(self, entries: tuple[Entry, ...], patience_seconds: float = _PATIENCE_SECONDS_MAX) -> Finding:
+    async def look(self, entries: tuple[Entry, ...], patience_seconds: float = HASH_PUT_OFF_SECONDS_MAX) -> Finding:
         """Judge every entry; lists are cut at the caps, types that come too late are cut to nothing.
 
         A hash that is not there when patience ends goes on being computed: its stream is `unjudged`.
@@ -82,13 +82,14 @@ class Availability:
 
         return await self._flights.read_then(("look", entries, patience_seconds), read, judge)
 
-    def when_judgeable(self, unjudged: Sequence[Stream], wake: Callable[[], None]) -> None:
-        """Call `wake` whenever the hash of one of these streams is there, or has failed, once each: look again then.
+    def judge_later(self, unjudged: Iterable[Question], ask_again: Callable[[], None]) -> None:
+        """Call `ask_again` when the hash of one of these turns out to differ, or cannot be computed; once for each."""
+        for question in unjudged:
+            self._hashes.when_landed(question.stream, partial(self._judge_now, question, ask_again))
 
-        It may come at once, and after nobody waits any more.
-        """
-        for stream in unjudged:
-            self._hashes.when_landed(stream, wake)
+    def _judge_now(self, question: Question, ask_again: Callable[[], None]) -> None:
+        if self._hashes.differs(question) is not False:
+            ask_again()
 
     async def _judge_all(self, entries: Sequence[Entry], deltas: Sequence[Delta], patience_seconds: float) -> Finding:
         room = LISTED_PER_ANSWER_MAX
@@ -106,7 +107,11 @@ class Availability:
             part = await self._judge(entry, delta, differs, min(room, LISTED_PER_TYPE_MAX))
             room -= len(part.ids)
             parts.append(part)
-        unjudged = [stream for stream, verdict in verdicts.items() if verdict is None]
+        unjudged = {
+            place: question
+            for place, question in enumerate(questions)
+            if question is not None and verdicts[question.stream] is None
+        }
         return Finding(deltas[0].epoch, parts, behind, beyond, unjudged)
 
     async def _verdicts(self, questions: Sequence[Question], patience_seconds: float) -> dict[Stream, bool | None]:

@@ -1,6 +1,7 @@
 """`POST /v1/is-data-available` (protocol 3 and 4)."""
 
 from dataclasses import dataclass
+from functools import partial
 
 import anyio
 from starlette.requests import Request
@@ -10,13 +11,16 @@ from homeroom.errors import Code, Fault, HomeroomError, error
 from homeroom.protocol import TYPES_PER_CALL_MAX, WAIT_SECONDS_DEFAULT, WAIT_SECONDS_MAX
 from homeroom_server import audience
 from homeroom_server.auth import Caller
-from homeroom_server.availability import Entry, Finding
+from homeroom_server.availability import HASH_PUT_OFF_SECONDS_MAX, Entry, Finding
 from homeroom_server.endpoints import requests
-from homeroom_server.endpoints.parked import PARK_EXTENSION, Parked
+from homeroom_server.endpoints.parked import Parked, parked
 from homeroom_server.endpoints.requests import VERSION_SCHEMA, Faults
-from homeroom_server.endpoints.waiting import wait
+from homeroom_server.endpoints.waiting import WaitingTask
 from homeroom_server.json_schema import compile_schema
 from homeroom_server.services import Services
+
+_PATIENCE_SECONDS = 0.1
+"""How long a request waits for a hash before it is held: it is judged when the hash is there (protocol 4)."""
 
 _SCHEMA = compile_schema(
     {
@@ -64,33 +68,34 @@ async def is_data_available(request: Request) -> Response:
     with services.waiters.watch(caller, interest) as held:
         while True:
             held.moved = False
-            finding = await _caught_up(services, entries)
-            for entry, part in zip(entries, finding.parts, strict=True):
-                services.client_streams.told(caller, entry, part)
+            finding = await _caught_up(services, question)
+            for place, (entry, part) in enumerate(zip(entries, finding.parts, strict=True)):
+                if place not in finding.unjudged:
+                    services.client_streams.told(caller, entry, part)
             if finding.has_news or question.wait_seconds == 0 or services.waiters.draining:
                 return requests.json_response(finding.answer.body, finding.epoch)
             if not held.moved:  # and nothing can move before it is held: nothing is awaited on the way
                 services.waiters.admit(caller)
-                extension = request.scope.get("extensions", {}).get(PARK_EXTENSION)
-                connection = None if extension is None else extension["park"](held)
-                if connection is not None:
-                    services.waiters.hold(held, finding.cursors, question.wait_seconds, connection)
-                    return Parked()
-                return await wait(request, services, held, finding.cursors, question.wait_seconds)
+                outlet = parked(request, held) or WaitingTask()
+                services.waiters.hold(held, finding.cursors, question.wait_seconds, outlet)
+                services.availability.judge_later(finding.unjudged.values(), partial(services.waiters.release, held))
+                return await outlet.response(request, services, held) if isinstance(outlet, WaitingTask) else Parked()
 
 
-async def _caught_up(services: Services, entries: tuple[Entry, ...]) -> Finding:
+async def _caught_up(services: Services, question: _Question) -> Finding:
     """A look, repeated once this node has seen what the client has.
 
     Raises ResyncNeeded 2003 for versions of another history, RetryLater 2002 if the node stays behind.
     """
-    finding = await services.availability.look(entries)
+    entries = question.entries
+    patience_seconds = _PATIENCE_SECONDS if question.wait_seconds else HASH_PUT_OFF_SECONDS_MAX
+    finding = await services.availability.look(entries, patience_seconds)
     _check_history(entries, finding)
     if finding.behind:
         deadline = anyio.current_time() + services.settings.catch_up_seconds
         for entry in entries:
             await services.feed.reach(entry.notification_type, entry.max_core_version, deadline)
-        finding = await services.availability.look(entries)
+        finding = await services.availability.look(entries, patience_seconds)
         _check_history(entries, finding)
     if finding.behind:
         names = ", ".join(map(str, finding.behind))

@@ -12,8 +12,8 @@ from homeroom_server.services import Services
 from homeroom_server.waiters import Held
 
 
-class _Task:
-    """An outlet that a task waits at."""
+class WaitingTask:
+    """An outlet at which the task of a request waits."""
 
     def __init__(self) -> None:
         self._come = anyio.Event()
@@ -28,22 +28,12 @@ class _Task:
         self._failure = failure
         self._come.set()
 
-    async def outcome(self) -> Answer:
-        await self._come.wait()
+    async def response(self, request: Request, services: Services, held: Held) -> Response:
+        """The answer, when it comes; nothing that anybody reads if the client hangs up. Raises why it is refused."""
+        try:
+            await unless_hung_up(request.receive, self._come.wait)
+        finally:
+            services.waiters.leave(held)
         if self._failure is not None:
             raise self._failure
-        assert self._answer is not None, "answered or refused"
-        return self._answer
-
-
-async def wait(
-    request: Request, services: Services, held: Held, cursors: tuple[int, ...], wait_seconds: float
-) -> Response:
-    """The answer, when it comes; nothing that anybody reads if the client hangs up."""
-    task = _Task()
-    services.waiters.hold(held, cursors, wait_seconds, task)
-    try:
-        answer = await unless_hung_up(request.receive, task.outcome)
-    finally:
-        services.waiters.leave(held)
-    return Response() if answer is None else requests.json_response(answer.body, answer.epoch)
+        return Response() if self._answer is None else requests.json_response(self._answer.body, self._answer.epoch)
