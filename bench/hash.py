@@ -26,6 +26,7 @@ from homeroom_server.database import open_database
 from homeroom_server.hashing import Hashing, Stream
 from homeroom_server.services import Services, open_services
 from homeroom_server.settings import Settings
+from homeroom_server.store import types
 
 _SCHOOLS = 100
 _LARGE, _MIDDLE = NotificationType("CourseEnrolment", 2027), NotificationType("CourseEnrolment", 2026)
@@ -127,7 +128,7 @@ async def run(database_url: str, records: int) -> None:
     connection = await asyncpg.connect(database_url)
     school: int = await connection.fetchval("select number from organization where code = 'S.0000'")
     async with open_services(Settings(), database_url) as services:
-        rows = {name: services.feed.type_row(name) for name in (_LARGE, _MIDDLE)}
+        rows = {name: await types.find_type(connection, name) for name in (_LARGE, _MIDDLE)}
         large, middle = (row.number for row in rows.values() if row is not None)
         streams: dict[str, Stream] = {
             f"{records // _SCHOOLS:,} (a school)": (large, school),

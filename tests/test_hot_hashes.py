@@ -79,10 +79,11 @@ async def heated(core: Core, client: Client, count: int = 8) -> tuple[dict[str, 
 
 
 async def stream_of(core: Core) -> tuple[int, int]:
-    row = core.services.feed.type_row(NotificationType("Note"))
-    assert row is not None
     connection = await core.connect()
-    return row.number, await connection.fetchval("select number from organization where code = $1", MAPLE)
+    return (
+        await connection.fetchval("select notification_type from record where id = 'n0'"),
+        await connection.fetchval("select number from organization where code = $1", MAPLE),
+    )
 
 
 async def entry(core: Core, cursor: int, versions: list[int] | None, viewer: str = MAPLE) -> Entry:
@@ -356,7 +357,7 @@ async def test_a_stream_that_was_once_asked_for_takes_under_250_bytes(plain_core
     tracemalloc.start()
     for type_number in range(10):
         for viewer in organizations:
-            kept._keep((type_number, viewer), Digest("e", 10**6 + viewer, 10**6, 7, bytes([type_number]) * 16, True))
+            kept._keep((type_number, viewer), Digest("e", 10**6 + viewer, 10**6, 7, bytes([type_number]) * 16, True), 0)
     taken, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert taken / 30_000 < 250

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from typing import Any
 from uuid import uuid4
 
 import anyio
@@ -14,6 +15,7 @@ from homeroom_server import availability, operations
 from homeroom_server.availability import Entry, Finding
 from homeroom_server.news import News
 from homeroom_server.settings import Settings
+from homeroom_server.store import hashes
 from tests.conftest import Core, open_core
 from tests.records import accepted, available, note, pairs, record, versions_of
 
@@ -37,6 +39,13 @@ async def until_held(core: Core, count: int = 1) -> None:
     """Return once that many requests are held."""
     with anyio.fail_after(10):
         while core.services.waiters.held != count:
+            await anyio.lowlevel.checkpoint()
+
+
+async def until_seen(core: Core, version: int) -> None:
+    """Return once the feed has passed a version of Note."""
+    with anyio.fail_after(10):
+        while core.services.feed.seen(NotificationType("Note")) < version:
             await anyio.lowlevel.checkpoint()
 
 
@@ -109,9 +118,7 @@ async def test_another_organisations_change_wakes_nobody_but_moves_the_bookmark(
         tasks.start_soon(hold)
         await until_held(plain_core)
         (version,) = await accepted(other, "Note", note("theirs"))
-        with anyio.fail_after(10):
-            while plain_core.services.feed.seen(NotificationType("Note")) < version:
-                await anyio.lowlevel.checkpoint()
+        await until_seen(plain_core, version)
         assert not answers
         await plain_core.services.waiters.drain(0)
     assert (answers[0]["reason"], answers[0]["records"]) == ("none", [])
@@ -284,6 +291,101 @@ async def test_a_key_disabled_meanwhile_is_refused_at_the_wake(plain_core: Core)
         await plain_core.services.directory.refresh()
         await accepted(writer, "Note", note("a"))
     assert codes == [1003]
+
+
+class TestInStep:
+    """A client known to be in step is held without a look at the database; nothing is missed by it."""
+
+    @pytest.fixture
+    def looks(self, plain_core: Core, monkeypatch: pytest.MonkeyPatch) -> list[object]:
+        seen: list[object] = []
+        look = plain_core.services.availability.look
+
+        async def counted(entries: tuple[Entry, ...], patience_seconds: float) -> Finding:
+            seen.append(entries)
+            return await look(entries, patience_seconds)
+
+        monkeypatch.setattr(plain_core.services.availability, "look", counted)
+        return seen
+
+    async def test_it_is_held_from_memory_and_woken(self, plain_core: Core, looks: list[object]) -> None:
+        writer, reader = await plain_core.client("S.0982"), await plain_core.client("S.0982")
+        versions = await accepted(writer, "Note", note("a"), note("b"))
+        held_hash = version_hash(versions)
+        assert (await available(reader, "Note", versions[-1], versionHash=held_hash))["reason"] == "none"
+        await until_seen(plain_core, versions[-1])
+        looks.clear()
+        answers = []
+
+        async def hold() -> None:
+            answers.append(await available(reader, "Note", versions[-1], 300, versionHash=held_hash))
+
+        with anyio.fail_after(10):
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(hold)
+                await until_held(plain_core)
+                assert looks == []
+                (version,) = await accepted(writer, "Note", note("c"))
+        assert pairs(answers[0]) == [("c", version)]
+
+    async def test_a_type_that_nobody_ever_wrote_needs_no_look(self, plain_core: Core, looks: list[object]) -> None:
+        writer, reader = await plain_core.client("S.0982"), await plain_core.client("S.0982")
+        answers = []
+
+        async def hold() -> None:
+            answers.append(await available(reader, "Note", 0, 300, versionHash=version_hash([])))
+
+        with anyio.fail_after(10):
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(hold)
+                await until_held(plain_core)
+                assert looks == []
+                (version,) = await accepted(writer, "Note", note("a"))
+        assert pairs(answers[0]) == [("a", version)]
+
+    @pytest.mark.parametrize("watched", [True, False])
+    async def test_what_has_moved_since_is_looked_at(
+        self, plain_core: Core, looks: list[object], watched: bool
+    ) -> None:
+        """Whether or not the feed read which streams it was that moved."""
+        writer, reader = await plain_core.client("S.0982"), await plain_core.client("S.0982")
+        versions = await accepted(writer, "Note", note("a"), note("b"))
+        before = version_hash(versions)
+        assert (await available(reader, "Note", versions[-1], versionHash=before))["reason"] == "none"
+        async with anyio.create_task_group() as tasks:
+            if watched:
+                tasks.start_soon(available, await plain_core.client("S.0990"), "Note", 0, 300)
+                await until_held(plain_core)
+            (c,) = await accepted(writer, "Note", note("c"))
+            await until_seen(plain_core, c)
+            looks.clear()
+            assert pairs(await available(reader, "Note", versions[-1], 300, versionHash=before)) == [("c", c)]
+            wrong = await available(reader, "Note", c, 300, versionHash=before)
+            assert (wrong["reason"], len(looks)) == ("mismatch", 2)
+            tasks.cancel_scope.cancel()
+
+    async def test_a_hash_that_is_computed_while_its_stream_moves_is_not_taken_for_the_new_one(
+        self, plain_core: Core, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        writer, reader = await plain_core.client("S.0982"), await plain_core.client("S.0982")
+        (a,) = await accepted(writer, "Note", note("a"))
+        read_digest = hashes.read_digest
+        moved: list[int] = []
+
+        async def late(*arguments: Any) -> hashes.DigestRow:
+            found = await read_digest(*arguments)
+            if not moved:
+                moved.extend(await accepted(writer, "Note", note("b")))
+                await until_seen(plain_core, moved[0])
+            return found
+
+        monkeypatch.setattr(hashes, "read_digest", late)
+        before = version_hash([a])
+        with anyio.fail_after(10):
+            first = await available(reader, "Note", a, 300, versionHash=before)
+            assert pairs(first) == [("b", moved[0])]
+            again = await available(reader, "Note", moved[0], 300, versionHash=before)
+        assert again["reason"] == "mismatch"
 
 
 class TestLimits:

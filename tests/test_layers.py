@@ -37,6 +37,7 @@ FLOORS = [
     "version_hash",
     "reconcile",
     "answer",
+    "bookmarks",
     "availability",
     "news",
     "wheel",

@@ -9,6 +9,7 @@ import anyio
 from homeroom.errors import Code, error
 from homeroom.protocol import LISTED_PER_ANSWER_MAX, LISTED_PER_TYPE_MAX, NotificationType, version_hash
 from homeroom_server.answer import Answer, Part, Reason, answer_of
+from homeroom_server.bookmarks import Bookmarks
 from homeroom_server.hashing import Stream
 from homeroom_server.single_flight import Connection, SingleFlight
 from homeroom_server.store import streams
@@ -63,9 +64,33 @@ class Finding:
 class Availability:
     """Looks at the database for those who ask; equal questions asked together share one look and one answer."""
 
-    def __init__(self, flights: SingleFlight, hashes: VersionHashes) -> None:
+    def __init__(self, flights: SingleFlight, hashes: VersionHashes, bookmarks: Bookmarks) -> None:
         self._flights = flights
         self._hashes = hashes
+        self._bookmarks = bookmarks
+
+    def in_step(self, entries: Sequence[Entry]) -> Finding | None:
+        """That there is nothing for a client which, by its hashes, holds all that this node's feed has seen.
+
+        None if that is not known in memory. What the feed has not seen yet will wake whoever watches by now, so that
+        a request which is going to be held need not ask the database.
+        """
+        if not all(map(self._is_in_step, entries)):
+            return None
+        parts = [self._bookmarks.still(entry.notification_type, entry.max_core_version) for entry in entries]
+        return Finding(self._bookmarks.epoch, parts, (), ())
+
+    def _is_in_step(self, entry: Entry) -> bool:
+        notification_type, cursor = entry.notification_type, entry.max_core_version
+        if entry.version_hash is None or entry.list_after is not None:
+            return False
+        number = self._bookmarks.numbers.get(notification_type)
+        if number is None:
+            return cursor == 0 and entry.version_hash == _NO_RECORDS
+        if not self._bookmarks.horizons[notification_type] <= cursor <= self._bookmarks.seen(notification_type):
+            return False
+        md5 = bytes.fromhex(entry.version_hash)
+        return self._hashes.in_step((number, entry.viewer), self._bookmarks.epoch, cursor, md5)
 
     async def look(self, entries: tuple[Entry, ...], patience_seconds: float = HASH_PUT_OFF_SECONDS_MAX) -> Finding:
         """Judge every entry; lists are cut at the caps, types that come too late are cut to nothing.

@@ -8,11 +8,13 @@ import structlog
 
 from homeroom.protocol import NotificationType
 from homeroom_server.auth import Directory
+from homeroom_server.bookmarks import Bookmarks
 from homeroom_server.committer import Moved
-from homeroom_server.news import Bookmarks, Changes, Movement, News
+from homeroom_server.news import Changes, Movement, News
 from homeroom_server.store import announcements, registry, streams, types
 from homeroom_server.store.connection import FAILURES
 from homeroom_server.store.types import TypeRow
+from homeroom_server.version_hash import VersionHashes
 from homeroom_server.waiters import Waiters
 
 _RECORDS_PER_READ_MAX = 10_000
@@ -31,15 +33,16 @@ class Feed:
         pool: asyncpg.Pool,
         waiters: Waiters,
         bookmarks: Bookmarks,
+        hashes: VersionHashes,
         directory: Directory,
         poll_seconds: float,
     ) -> None:
         self._pool = pool
         self._waiters = waiters
         self._bookmarks = bookmarks
+        self._hashes = hashes
         self._directory = directory
         self._poll_seconds = poll_seconds
-        self._rows: dict[NotificationType, TypeRow] = {}
         self._types: dict[int, NotificationType] = {}
         self._pending: dict[int, int] = {}
         self._signalled = anyio.Event()
@@ -50,10 +53,6 @@ class Feed:
     @property
     def epoch(self) -> str:
         return self._bookmarks.epoch
-
-    def type_row(self, notification_type: NotificationType) -> TypeRow | None:
-        """The numbers of a type, if this node has met it."""
-        return self._rows.get(notification_type)
 
     def seen(self, notification_type: NotificationType) -> int:
         """The version up to which everyone who waits for this type has been woken."""
@@ -146,8 +145,10 @@ class Feed:
             await self._directory.refresh()
 
     def _meet(self, row: TypeRow) -> None:
-        self._rows.setdefault(row.notification_type, row)
-        self._types.setdefault(row.number, row.notification_type)
+        self._types[row.number] = row.notification_type
+        self._bookmarks.numbers[row.notification_type] = row.number
+        known = self._bookmarks.horizons.get(row.notification_type, 0)
+        self._bookmarks.horizons[row.notification_type] = max(known, row.horizon)
 
     def _note(self, number: int, high: int) -> None:
         if high > self._bookmarks.seen(self._types[number]) and high > self._pending.get(number, 0):
@@ -165,6 +166,7 @@ class Feed:
                 if self._waiters.watched(notification_type):
                     watched[number] = self._bookmarks.seen(notification_type)
                 else:
+                    self._hashes.moved_unseen(number, high)
                     self._bookmarks.advance(notification_type, high)
             if watched:
                 try:
@@ -189,4 +191,7 @@ class Feed:
             )
             if row.ids is not None and row.versions is not None:
                 movement.streams[row.viewer] = Changes(row.ids, row.versions)
+                self._hashes.moved((row.number, row.viewer), row.bookmark)
+            if row.lost:
+                self._hashes.moved_unseen(row.number, row.bookmark)
         return News(rows[0].epoch, list(moved.values()))

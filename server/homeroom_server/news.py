@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from homeroom.protocol import NotificationType
 from homeroom_server.answer import Answer, Part, answer_of
+from homeroom_server.bookmarks import Bookmarks
 
 
 class Interest:
@@ -69,9 +70,7 @@ class News:
         self._viewers = {viewer for each in moved for viewer in each.streams}
         self._answers: dict[tuple[Interest, int | None, tuple[int, ...]], Answer | None] = {}
 
-    def answer(
-        self, bookmarks: "Bookmarks", interest: Interest, viewer: int, cursors: tuple[int, ...]
-    ) -> Answer | None:
+    def answer(self, bookmarks: Bookmarks, interest: Interest, viewer: int, cursors: tuple[int, ...]) -> Answer | None:
         """What a request is told that has seen everything up to its cursors; None if there is nothing for it."""
         key = (interest, viewer if viewer in self._viewers else None, cursors)
         if key not in self._answers:
@@ -79,7 +78,7 @@ class News:
         return self._answers[key]
 
     def _compose(
-        self, bookmarks: "Bookmarks", interest: Interest, viewer: int, cursors: tuple[int, ...]
+        self, bookmarks: Bookmarks, interest: Interest, viewer: int, cursors: tuple[int, ...]
     ) -> Answer | None:
         parts, found = [], False
         for notification_type, everything, cursor in zip(interest.types, interest.everything, cursors, strict=True):
@@ -88,29 +87,3 @@ class News:
             found = found or part is not None
             parts.append(part or bookmarks.still(notification_type, cursor))
         return answer_of(self.epoch, parts) if found else None
-
-
-class Bookmarks:
-    """The version of each type up to which everybody concerned has been woken (protocol 3)."""
-
-    def __init__(self) -> None:
-        self.epoch = ""
-        self._seen: dict[NotificationType, int] = {}
-        self._still: dict[NotificationType, Part] = {}
-
-    def seen(self, notification_type: NotificationType) -> int:
-        return self._seen.get(notification_type, 0)
-
-    def advance(self, notification_type: NotificationType, version: int) -> None:
-        if version > self.seen(notification_type):
-            self._seen[notification_type] = version
-            self._still[notification_type] = Part(notification_type, "none", version)
-
-    def still(self, notification_type: NotificationType, cursor: int) -> Part:
-        """A type in which nothing has come for a request: all that lies below the bookmark was looked at for it."""
-        part = self._still.get(notification_type)
-        return part if part is not None and part.max_core_version >= cursor else Part(notification_type, "none", cursor)
-
-    def nothing(self, interest: Interest, cursors: tuple[int, ...]) -> Answer:
-        """The answer to a wait that ends."""
-        return answer_of(self.epoch, map(self.still, interest.types, cursors))

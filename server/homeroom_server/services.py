@@ -13,12 +13,12 @@ from homeroom_server.access.worker import AccessWorker
 from homeroom_server.admission import Admission
 from homeroom_server.auth import Directory
 from homeroom_server.availability import Availability
+from homeroom_server.bookmarks import Bookmarks
 from homeroom_server.catalogue import Catalogue, load_catalogue
 from homeroom_server.client_streams import ClientStreams
 from homeroom_server.committer import Committer, Moved
 from homeroom_server.feed import Feed
 from homeroom_server.hashing import Hashing
-from homeroom_server.news import Bookmarks
 from homeroom_server.settings import Settings
 from homeroom_server.single_flight import SingleFlight
 from homeroom_server.status.processor import Processor
@@ -70,7 +70,8 @@ async def open_services(settings: Settings, database_url: str) -> AsyncIterator[
         waiters = Waiters(
             directory, bookmarks, settings.held_requests_per_client_max, settings.held_requests_per_node_max
         )
-        feed = Feed(feed_pool, waiters, bookmarks, directory, settings.feed_poll_seconds)
+        hashes = VersionHashes(Hashing(pool, bulk_pool, settings), tasks)
+        feed = Feed(feed_pool, waiters, bookmarks, hashes, directory, settings.feed_poll_seconds)
 
         async def announce(moved: Moved) -> None:
             feed.signal(moved)
@@ -89,7 +90,6 @@ async def open_services(settings: Settings, database_url: str) -> AsyncIterator[
         tasks.start_soon(processor.run)
         tasks.start_soon(access_worker.run)
         tasks.start_soon(collection.run, write_pool, settings)
-        hashes = VersionHashes(Hashing(pool, bulk_pool, settings), tasks)
         client_streams = ClientStreams(write_pool)
         tasks.start_soon(client_streams.run)
         yield Services(
@@ -103,7 +103,7 @@ async def open_services(settings: Settings, database_url: str) -> AsyncIterator[
             waiters,
             feed,
             hashes,
-            Availability(flights, hashes),
+            Availability(flights, hashes, bookmarks),
             client_streams,
             committer,
             processor,

@@ -43,6 +43,7 @@ class _Computation:
         self.digest: Digest
         self.failure: Exception | None = error(Code.CORE_NOT_AVAILABLE, "the node is stopping")
         self.calls: list[Callable[[], None]] = []
+        self.moved = 0
 
 
 class VersionHashes:
@@ -54,6 +55,7 @@ class VersionHashes:
         self._epoch = ""
         self._last: Recent[Stream, bytes] = Recent(_DIGESTS_MAX, lambda _: 1)
         self._under_way: dict[Stream, _Computation] = {}
+        self._unseen: dict[int, int] = {}
 
     def differs(self, question: Question) -> bool | None:
         """Whether the client's hash is not the stream's; None while that is not known, and is being computed.
@@ -70,6 +72,25 @@ class VersionHashes:
             self._begin(question.stream, self._hashing.prove)
             return None
         return True
+
+    def moved(self, stream: Stream, version: int) -> None:
+        """The feed has seen a stream move."""
+        if stream in self._under_way:
+            self._under_way[stream].moved = version
+        last = self._last_of(stream)
+        if last is not None:
+            self._keep(stream, last, version)
+
+    def moved_unseen(self, type_number: int, version: int) -> None:
+        """Which streams of a type have moved up to a version is not known."""
+        self._unseen[type_number] = version
+
+    def in_step(self, stream: Stream, epoch: str, cursor: int, md5: bytes) -> bool:
+        """Whether a client holds the stream as far as the feed has seen it; False if that is not known here."""
+        last = self._last_of(stream)
+        if last is None or last.epoch != epoch or last.md5 != md5:
+            return False
+        return last.top <= min(cursor, last.upto) and self._unseen.get(stream[0], 0) <= last.upto
 
     async def landed(self, stream: Stream) -> Digest:
         """What is being computed for a stream, once it is there; raises what made it fail."""
@@ -100,7 +121,7 @@ class VersionHashes:
         try:
             computation.digest = await compute(stream, self._last_of(stream))
             computation.failure = None
-            self._keep(stream, computation.digest)
+            self._keep(stream, computation.digest, computation.moved)
         except Exception as failure:  # handed to those who wait; who was put off asks again
             log.warning("a version hash cannot be computed", kind=type(failure).__name__)
             computation.failure = failure
@@ -110,8 +131,10 @@ class VersionHashes:
             for call in computation.calls:
                 call()
 
-    def _keep(self, stream: Stream, digest: Digest) -> None:
+    def _keep(self, stream: Stream, digest: Digest, moved: int) -> None:
+        """Where it is known to have moved beyond the digest, that is what is kept as its top."""
         if digest.epoch != self._epoch:  # of another history: what was known says nothing any more
             self._last.clear()
             self._epoch = digest.epoch
-        self._last.put(stream, _DIGEST.pack(digest.upto, digest.top, digest.records, digest.md5, digest.proven))
+        top = digest.top if moved <= digest.upto else moved
+        self._last.put(stream, _DIGEST.pack(digest.upto, top, digest.records, digest.md5, digest.proven))

@@ -13,7 +13,8 @@ from homeroom.errors import Code, HomeroomError, error
 from homeroom.protocol import NotificationType
 from homeroom_server.answer import Answer
 from homeroom_server.auth import Caller, Directory
-from homeroom_server.news import Bookmarks, Interest, News
+from homeroom_server.bookmarks import Bookmarks
+from homeroom_server.news import Interest, News
 from homeroom_server.wheel import Wheel
 
 _EARLY_SHARE_MAX = 0.1
@@ -136,7 +137,7 @@ class Waiters:
     def release(self, held: Held) -> None:
         """End a wait with bookmarks."""
         if held.outlet is not None:
-            self._take(held).answer(self._bookmarks.nothing(held.interest, held.cursors))
+            self._take(held).answer(self._bookmarks.nothing(held.interest.types, held.cursors))
 
     async def drain(self, seconds: float) -> None:
         """Release every held request within `seconds`, at random moments, and hold no more."""

@@ -68,7 +68,8 @@ async def is_data_available(request: Request) -> Response:
     with services.waiters.watch(caller, interest) as held:
         while True:
             held.moved = False
-            finding = await _caught_up(services, question)
+            known = services.availability.in_step(entries) if question.wait_seconds else None
+            finding = known or await _caught_up(services, question)
             for place, (entry, part) in enumerate(zip(entries, finding.parts, strict=True)):
                 if place not in finding.unjudged:
                     services.client_streams.told(caller, entry, part)

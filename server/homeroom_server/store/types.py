@@ -15,6 +15,7 @@ class TypeRow:
     number: int
     record_type: int
     watermark: int
+    horizon: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +27,8 @@ class Position:
     types: tuple[TypeRow, ...]
 
 
-def _type_row(number: int, record_type: int, name: str, school_year: int, watermark: int) -> TypeRow:
-    return TypeRow(NotificationType(name, school_year or None), number, record_type, watermark)
+def _type_row(number: int, record_type: int, name: str, school_year: int, watermark: int, horizon: int) -> TypeRow:
+    return TypeRow(NotificationType(name, school_year or None), number, record_type, watermark, horizon)
 
 
 async def read_position(connection: Conn) -> Position:
@@ -35,7 +36,7 @@ async def read_position(connection: Conn) -> Position:
     row = await connection.fetchrow(
         """
         select c.epoch::text, c.directory_version,
-               coalesce((select array_agg((n.number, n.record_type, r.name, n.school_year, n.watermark))
+               coalesce((select array_agg((n.number, n.record_type, r.name, n.school_year, n.watermark, n.horizon))
                          from notification_type n join record_type r on r.number = n.record_type), '{}') as types
         from core c
         """
@@ -48,7 +49,7 @@ async def find_type(connection: Conn, wanted: NotificationType) -> TypeRow | Non
     """The row of a type, or None as long as no record of it was ever accepted."""
     row = await connection.fetchrow(
         """
-        select n.number, n.record_type, r.name, n.school_year, n.watermark
+        select n.number, n.record_type, r.name, n.school_year, n.watermark, n.horizon
         from notification_type n join record_type r on r.number = n.record_type
         where r.name = $1 and n.school_year = $2
         """,
@@ -62,7 +63,7 @@ async def read_types(connection: Conn, numbers: Sequence[int]) -> dict[int, Type
     """The rows of types, by number."""
     rows = await connection.fetch(
         """
-        select n.number, n.record_type, r.name, n.school_year, n.watermark
+        select n.number, n.record_type, r.name, n.school_year, n.watermark, n.horizon
         from notification_type n join record_type r on r.number = n.record_type where n.number = any($1::int[])
         """,
         numbers,
