@@ -105,6 +105,7 @@ class Core:
         self.app = app
         self.database_url = url
         self.base_url = "http://core"
+        self.server: uvicorn.Server
         self._stack = AsyncExitStack()
 
     async def key(self, organization: str, role: Role = Role.WRITER) -> str:
@@ -125,7 +126,7 @@ class Core:
     @asynccontextmanager
     async def served(self, send_buffer_bytes: int = 0) -> AsyncIterator[uvicorn.Server]:
         """On a socket, by the server that a node of its own process runs; its clients end first."""
-        server = create_server(self.services)
+        self.server = server = create_server(self.services)
         with socket.create_server(("127.0.0.1", 0)) as listener:
             if send_buffer_bytes:
                 listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer_bytes)

@@ -1,7 +1,7 @@
 """A parked connection minds all that a connection can do while its request is held."""
 
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -72,6 +72,18 @@ async def line(core: Core) -> AsyncIterator[Line]:
     async with await anyio.connect_tcp("127.0.0.1", int(core.base_url.rpartition(":")[2])) as stream:
         with anyio.fail_after(20):
             yield Line(stream, await core.key("S.0982"))
+
+
+def turns(core: Core) -> list[Any]:
+    """The connections that wait for their turn."""
+    protocol: Any = core.server.config.http
+    return list(protocol._in_turn)
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    with anyio.fail_after(10):
+        while not holds():
+            await anyio.lowlevel.checkpoint()
 
 
 def reasons(document: Any) -> list[str]:
@@ -243,6 +255,64 @@ class TestSilence:
                     while True:
                         taken += len(await stream.receive())
         assert taken < 5_000 * len("x" * 50)
+
+
+class TestTurns:
+    """Requests over the limit wait for their turn; held ones, and those whose clients have gone, are not in the way."""
+
+    @pytest.fixture
+    async def narrow_core(self, database_of_test: str, settings: Settings, any_catalogue: str) -> AsyncIterator[Core]:
+        narrow = replace(settings, catalogue=any_catalogue, requests_at_once_max=1)
+        async with open_core(database_of_test, narrow) as core, core.served():
+            yield core
+
+    @pytest.fixture
+    def stuck(self, narrow_core: Core, monkeypatch: pytest.MonkeyPatch) -> tuple[list[object], anyio.Event]:
+        """Looks that have begun, and what lets them go on."""
+        look = narrow_core.services.availability.look
+        begun: list[object] = []
+        go_on = anyio.Event()
+
+        async def stuck_look(*arguments: Any) -> Any:
+            begun.append(arguments)
+            await go_on.wait()
+            return await look(*arguments)
+
+        monkeypatch.setattr(narrow_core.services.availability, "look", stuck_look)
+        return begun, go_on
+
+    async def test_one_waits_for_the_other(self, narrow_core: Core, stuck: tuple[list[object], anyio.Event]) -> None:
+        begun, go_on = stuck
+        async with line(narrow_core) as a, line(narrow_core) as b:
+            await a.ask(ASK)
+            await until(lambda: len(begun) == 1)
+            await b.ask(ASK)
+            await until(lambda: len(turns(narrow_core)) == 1)
+            assert len(begun) == 1
+            go_on.set()
+            assert [reasons((await each.answer())[1]) for each in (a, b)] == [["none"]] * 2
+
+    async def test_a_held_request_takes_no_turn(self, narrow_core: Core) -> None:
+        async with line(narrow_core) as a, line(narrow_core) as b, line(narrow_core) as c:
+            await a.ask(HOLD)
+            await until_held(narrow_core)
+            await b.ask(HOLD, version="1.0")
+            await until_held(narrow_core, 2)
+            await c.ask(ASK)
+            assert reasons((await c.answer())[1]) == ["none"]
+
+    async def test_a_client_that_has_gone_takes_no_turn(
+        self, narrow_core: Core, stuck: tuple[list[object], anyio.Event]
+    ) -> None:
+        begun, go_on = stuck
+        async with line(narrow_core) as a:
+            await a.ask(ASK)
+            await until(lambda: len(begun) == 1)
+        async with line(narrow_core) as b:
+            await b.ask(ASK)
+            await until(lambda: len(begun) == 2)
+            go_on.set()
+            assert reasons((await b.answer())[1]) == ["none"]
 
 
 async def test_parking_works_over_tls(
