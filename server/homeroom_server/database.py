@@ -32,6 +32,7 @@ _SHARED_BUFFERS_BYTES_MAX = 4 * 2**30
 _CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
 _APPLICATION = "homeroom"
 _START_ATTEMPTS_MAX = 5
+_FEED_CONNECTIONS_MAX = 2
 
 
 class DatabaseError(Exception):
@@ -139,13 +140,13 @@ async def check_connections(database_url: str, settings: Settings) -> None:
         "write_connections_max": settings.write_connections_max,
         "bulk_connections_max": settings.bulk_connections_max,
     }
-    each = sum(kinds.values()) + 1
+    each = sum(kinds.values()) + _FEED_CONNECTIONS_MAX + 1
     needed = settings.workers * each + 1
     if needed > allowed:
         said = " + ".join(f"{count} {name}" for name, count in kinds.items())
         raise DatabaseError(
             f"{settings.workers} workers may open {needed} connections to the database, and it allows {allowed}: "
-            f"each worker {each} ({said} + 1 that listens), and 1 for commands. Raise max_connections in PostgreSQL "
+            f"each worker {each} ({said} + {_FEED_CONNECTIONS_MAX} for the feed + 1 that listens), and 1 for commands. Raise max_connections in PostgreSQL "
             f"(the embedded one: in {_FOLDER}/{_SETTINGS_FILE} of its data directory), or lower one of these settings."
         )
 
@@ -155,6 +156,15 @@ def open_read_pool(
 ) -> AbstractAsyncContextManager[asyncpg.Pool]:
     """Connections for reads, each statement bounded in time."""
     return _open_pool(database_url, connections_max, settings.statement_seconds_max, {})
+
+
+def open_feed_pool(database_url: str, settings: Settings) -> AbstractAsyncContextManager[asyncpg.Pool]:
+    """One connection that reads what moved, one that announces: no herd of requests stands before them.
+
+    The read is planned once: planning it takes longer than running it.
+    """
+    session = {"plan_cache_mode": "force_generic_plan"}
+    return _open_pool(database_url, _FEED_CONNECTIONS_MAX, settings.statement_seconds_max, session)
 
 
 @asynccontextmanager

@@ -66,6 +66,8 @@ class Feed:
 
     async def start(self) -> None:
         """Take the watermarks as they are: whoever waits from now on reads after this."""
+        async with self._pool.acquire() as connection:
+            await streams.read_moved(connection, {}, _RECORDS_PER_READ_MAX)  # planned before anybody waits for it
         await self._look()
         for number, version in self._pending.items():
             self._bookmarks.advance(self._types[number], version)

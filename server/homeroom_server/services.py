@@ -25,9 +25,6 @@ from homeroom_server.status.processor import Processor
 from homeroom_server.version_hash import VersionHashes
 from homeroom_server.waiters import Waiters
 
-_FEED_CONNECTIONS_MAX = 2
-"""One that reads what moved, one that announces: no herd of requests stands before them."""
-
 
 @dataclass(frozen=True, slots=True)
 class Services:
@@ -60,7 +57,7 @@ async def open_services(settings: Settings, database_url: str) -> AsyncIterator[
     async with (
         database.open_read_pool(database_url, settings, settings.read_connections_max) as pool,
         database.open_read_pool(database_url, settings, settings.bulk_connections_max) as bulk_pool,
-        database.open_read_pool(database_url, settings, _FEED_CONNECTIONS_MAX) as feed_pool,
+        database.open_feed_pool(database_url, settings) as feed_pool,
         database.open_write_pool(database_url, settings) as write_pool,
         anyio.create_task_group() as tasks,
     ):
