@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -40,8 +40,7 @@ class Rejection:
         return members
 
 
-@dataclass(frozen=True, slots=True)
-class SubmittedRecord:
+class SubmittedRecord(NamedTuple):
     """One record of a call. `owner` is who a new record will belong to (None: no such organisation).
 
     `rejections` were found without looking at the database; `body` is canonical JSON, None where left out.
