@@ -1,13 +1,13 @@
 """Group commit: one durable transaction for every change of a type that arrived while the last one was in flight."""
 
+import asyncio
 import itertools
 from collections import deque
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
-import anyio
 import anyio.abc
 import asyncpg
 import structlog
@@ -24,6 +24,8 @@ from homeroom_server.store.triggers import Trigger
 from homeroom_server.store.types import TypeRow
 
 _ATTEMPTS_MAX = 4
+_FEW_RECORDS = 32
+"""So few are not worth a second commit."""
 _PASSING = (
     asyncpg.UniqueViolationError,  # the id was just created under another school year: it is read at the next attempt
     asyncpg.DeadlockDetectedError,
@@ -85,8 +87,8 @@ class Moved:
 @dataclass(slots=True)
 class _Waiting:
     change: Change
-    done: anyio.Event = field(default_factory=anyio.Event)
-    outcome: bytes | Exception = field(default_factory=lambda: error(Code.CORE_NOT_AVAILABLE, "the node is stopping"))
+    done: asyncio.Future[None]
+    outcome: bytes | Exception | None = None
 
 
 @dataclass(slots=True)
@@ -104,7 +106,7 @@ class Committer:
         self,
         pool: asyncpg.Pool,
         tasks: anyio.abc.TaskGroup,
-        announce: Callable[[Moved], Awaitable[None]],
+        announce: Callable[[Moved], Coroutine[None, None, None]],
         catalogue: Catalogue,
         settings: Settings,
     ) -> None:
@@ -128,16 +130,20 @@ class Committer:
         if self._waiting >= self._waiting_max:
             raise error(Code.CORE_NOT_AVAILABLE, "too many writes are waiting on this node (writes_waiting_max)")
         lane = self._lanes.setdefault(change.notification_type, _Lane())
-        waiting = _Waiting(change)
+        waiting = _Waiting(change, asyncio.get_running_loop().create_future())
         lane.waiting.append(waiting)
         self._waiting += 1
         if not lane.running:
             lane.running = True
             self._tasks.start_soon(self._drain, lane)
-        await waiting.done.wait()
-        if isinstance(waiting.outcome, Exception):
-            raise waiting.outcome
-        return waiting.outcome
+        await waiting.done
+        match waiting.outcome:
+            case bytes() as answer:
+                return answer
+            case None:
+                raise error(Code.CORE_NOT_AVAILABLE, "the node is stopping")
+            case failure:
+                raise failure
 
     async def _drain(self, lane: _Lane) -> None:
         while lane.waiting:
@@ -148,9 +154,10 @@ class Committer:
             finally:
                 self._waiting -= len(batch)
                 for waiting in batch:
-                    waiting.done.set()
+                    if not waiting.done.done():  # its caller may have been cancelled
+                        waiting.done.set_result(None)
             for each in moved:
-                await self._announce(each)
+                self._tasks.start_soon(self._announce, each)  # the next commit does not wait for it
         lane.running = False
 
     async def _settle(self, batch: Sequence[_Waiting], moved: list[Moved]) -> None:
@@ -259,7 +266,13 @@ def _call_order(waiting: _Waiting) -> tuple[int, int, str]:
 
 
 def _gather(waiting: deque[_Waiting], records_max: int) -> list[_Waiting]:
-    """As many as fit into one transaction, in order; two that touch one record or share a key never do."""
+    """Half of those that wait, or all if they are few, in order; two that touch one record or share a key never.
+
+    Were it always all, every caller would wait for the same commit, and then the database for all of them to come
+    back: node and database would take turns. So one half is heard and answered while the other is written.
+    """
+    half = sum(len(each.change.ids) for each in waiting) // 2
+    records_max = min(records_max, max(half, _FEW_RECORDS))
     batch: list[_Waiting] = []
     taken: set[object] = set()
     count = 0
