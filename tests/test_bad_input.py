@@ -168,7 +168,10 @@ async def test_an_idempotency_key_is_a_uuid(plain_core: Core, header: str) -> No
 async def test_paths_and_methods_that_are_not_there(plain_core: Core) -> None:
     async with httpx.AsyncClient(transport=httpx.ASGITransport(plain_core.app), base_url="http://core") as http:
         assert (await http.get("/v1/nothing")).status_code == 404
-        assert (await http.get(IDA)).status_code == 405
+        for path in ("/v1/submit", "/v1/submit/", "/v1/submit/Note/x", "/v1/get", f"{IDA}/Note"):
+            assert (await http.post(path, json={})).status_code == 404
+        for path in (IDA, GET, SUBMIT):
+            assert (await http.get(path)).status_code == 405
 
 
 JSON = st.recursive(

@@ -8,7 +8,7 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
-from homeroom.errors import Code, Fault, error
+from homeroom.errors import Code, Fault, HomeroomError, error
 from homeroom.protocol import CORE_VERSION_MAX
 from homeroom_server.auth import Caller, Role
 from homeroom_server.catalogue import TypeDefinition
@@ -63,18 +63,21 @@ async def authenticate(request: Request, services: Services, *, writes: bool = F
 
 async def read_body(request: Request, bytes_max: int) -> bytes:
     """The body; raises FixRequest 3003 over `bytes_max`, before reading it where its length is announced."""
-    too_large = error(Code.TOO_LARGE, f"the body is over {bytes_max} bytes (body_bytes_max)")
     if request.headers.get("content-encoding", "identity").lower() != "identity":
         raise error(Code.NOT_STRUCTURED, "send the body without Content-Encoding")
     announced = request.headers.get("content-length", "0")
     if not announced.isdigit() or int(announced) > bytes_max:
-        raise too_large
+        raise _too_large(bytes_max)
     chunks = bytearray()
     async for chunk in request.stream():
         chunks += chunk
         if len(chunks) > bytes_max:
-            raise too_large
+            raise _too_large(bytes_max)
     return bytes(chunks)
+
+
+def _too_large(bytes_max: int) -> HomeroomError:
+    return error(Code.TOO_LARGE, f"the body is over {bytes_max} bytes (body_bytes_max)")
 
 
 def parse_json(body: bytes) -> Any:
