@@ -1,5 +1,6 @@
 """Protocol 5, through the front door."""
 
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from typing import Any
 from uuid import uuid4
@@ -7,6 +8,7 @@ from uuid import uuid4
 import anyio
 import pytest
 
+from homeroom import Client
 from homeroom_server.settings import Settings
 from tests.conftest import Core, open_core
 from tests.records import Json, accepted, note, record
@@ -110,3 +112,44 @@ async def test_an_authority_acts_for_its_schools_and_no_others(plain_core: Core)
         assert (await elk.get("Note", [{"id": "a"}])).records[0]["availability"] == "Normal"
         assert (await maple.get("Note", [{"id": "a"}])).records[0]["availability"] == "Unknown"
         await accepted(elk, "Note", record("b", {}))
+
+
+class TestHerds:
+    async def test_those_who_ask_the_same_with_the_same_eyes_share_one_read(self, plain_core: Core) -> None:
+        school, colleague = await plain_core.client("S.0982"), await plain_core.client("S.0982")
+        stranger = await plain_core.client("S.0990")
+        await accepted(school, "Note", note("a"))
+        seen: dict[str, list[str]] = {"school": [], "stranger": []}
+
+        async def ask(client: Client, who: str) -> None:
+            seen[who].append((await client.get("Note", [{"id": "a"}])).records[0]["availability"])
+
+        pool = plain_core.services.pool
+        async with anyio.create_task_group() as tasks, AsyncExitStack() as busy:
+            for _ in range(pool.get_max_size()):
+                await busy.enter_async_context(pool.acquire())
+            for _ in range(10):
+                tasks.start_soon(ask, school, "school")
+                tasks.start_soon(ask, colleague, "school")
+                tasks.start_soon(ask, stranger, "stranger")
+            await anyio.wait_all_tasks_blocked()
+            reads = [key for key in plain_core.services.flights._boarding if isinstance(key, tuple) and "get" in key]
+            assert len(reads) == 2
+        assert seen == {"school": ["Normal"] * 20, "stranger": ["Unknown"] * 10}
+
+    async def test_a_read_that_has_begun_is_not_joined(self, plain_core: Core) -> None:
+        school = await plain_core.client("S.0982")
+        await accepted(school, "Bulletin", note("a"))
+        blocker, watcher = await plain_core.connect(), await plain_core.connect()
+
+        async def blocked(count: int) -> None:
+            waiting = "select count(*) from pg_locks where relation = 'record'::regclass and not granted"
+            while await watcher.fetchval(waiting) != count:
+                await anyio.sleep(0.01)
+
+        async with anyio.create_task_group() as tasks, blocker.transaction():
+            await blocker.execute("lock table record")
+            with anyio.fail_after(5):
+                for reads in (1, 2):
+                    tasks.start_soon(school.get, "Bulletin", [{"id": "a"}])
+                    await blocked(reads)

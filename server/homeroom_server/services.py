@@ -36,6 +36,7 @@ class Services:
     pool: asyncpg.Pool
     bulk_pool: asyncpg.Pool
     bulk_readers: Admission
+    flights: SingleFlight
     directory: Directory
     waiters: Waiters
     feed: Feed
@@ -96,6 +97,7 @@ async def open_services(settings: Settings, database_url: str) -> AsyncIterator[
             pool,
             bulk_pool,
             Admission("bulk_readers_max", settings.bulk_readers_max),
+            flights,
             directory,
             waiters,
             feed,
