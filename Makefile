@@ -26,7 +26,8 @@ check: $(READY)
 	$(BIN)/mypy --no-error-summary
 
 bench: $(READY)
-	$(BIN)/python -m bench.throughput $(ARGS)
+	$(BIN)/python -m bench.submit $(ARGS)
+	$(BIN)/python -m bench.get $(ARGS)
 
 clean:
 	rm -rf $(VENV) homeroom-demo
