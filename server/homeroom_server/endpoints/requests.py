@@ -52,10 +52,17 @@ class Faults:
             raise error(code, detail, [fault for _, fault in self.found])
 
 
+def header(request: Request, name: bytes) -> str | None:
+    """The value of a header, named in lower case."""
+    for given, value in request.scope["headers"]:
+        if given == name:
+            return str(value, "latin-1")
+    return None
+
+
 async def authenticate(request: Request, services: Services, *, writes: bool = False) -> Caller:
     """The caller; raises 1001-1003, 1007 if its role lacks the service, 1008."""
-    headers = request.headers
-    caller = await services.directory.authenticate(headers.get("authorization"), headers.get("organization"))
+    caller = await services.directory.authenticate(header(request, b"authorization"), header(request, b"organization"))
     if writes and caller.role is not Role.WRITER:
         raise error(Code.ROLE_LACKS_SERVICE, f"the role {caller.role.value} does not include this service")
     return caller
@@ -63,9 +70,9 @@ async def authenticate(request: Request, services: Services, *, writes: bool = F
 
 async def read_body(request: Request, bytes_max: int) -> bytes:
     """The body; raises FixRequest 3003 over `bytes_max`, before reading it where its length is announced."""
-    if request.headers.get("content-encoding", "identity").lower() != "identity":
+    if (header(request, b"content-encoding") or "identity").lower() != "identity":
         raise error(Code.NOT_STRUCTURED, "send the body without Content-Encoding")
-    announced = request.headers.get("content-length", "0")
+    announced = header(request, b"content-length") or "0"
     if not announced.isdigit() or int(announced) > bytes_max:
         raise _too_large(bytes_max)
     chunks = bytearray()

@@ -59,7 +59,7 @@ async def submit(request: Request) -> Response:
         detail = f"{definition.name} is calculated from {definition.source} and cannot be submitted"
         raise error(Code.UNKNOWN_TYPE, detail)
     body = await requests.read_body(request, services.settings.body_bytes_max)
-    call = _call_key(request.headers.get("idempotency-key"), caller, notification_type, body)
+    call = _call_key(requests.header(request, b"idempotency-key"), caller, notification_type, body)
     submission = _parse(requests.parse_json(body), services, caller, notification_type, definition, call)
     answer = await services.committer.commit(submission)
     return requests.json_response(answer, services.feed.epoch)
