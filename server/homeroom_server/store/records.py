@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from homeroom_server.store.connection import Conn
 from homeroom_server.store.types import TypeRow
+
+T = TypeVar("T")
 
 _TYPE_LOCK = 1
 """The class of advisory locks whose second number is a notification type's."""
@@ -105,7 +107,9 @@ async def write_records(
     return await connection.fetchval(  # type: ignore[no-any-return]
         """
         with incoming as materialized (
-            select w.*, nextval('core_version') as version
+            select w.id, coalesce(w.is_new, true) as is_new, coalesce(w.deleted, false) as deleted, w.owner, w.student,
+                   w.body, coalesce(w.body_changed, true) as body_changed, w.source_version,
+                   nextval('core_version') as version
             from unnest($3::text[], $4::boolean[], $5::boolean[], $6::int[], $7::text[], $8::text[], $9::boolean[],
                         $10::bigint[]) as w(id, is_new, deleted, owner, student, body, body_changed, source_version)
         ), stood as (
@@ -174,13 +178,13 @@ async def write_records(
         row.record_type,
         row.number,
         [w.id for w in writes],
-        [w.is_new for w in writes],
-        [w.deleted for w in writes],
+        _unless_all([w.is_new for w in writes], True),
+        _unless_all([w.deleted for w in writes], False),
         [w.owner for w in writes],
-        [w.student for w in writes],
+        _unless_all([w.student for w in writes], None),
         [w.body for w in writes],
-        [w.body_changed for w in writes],
-        [w.source_version for w in writes],
+        _unless_all([w.body_changed for w in writes], True),
+        _unless_all([w.source_version for w in writes], None),
         showing.to_lineage,
         raise_triggers,
         showing.source_type,
@@ -188,3 +192,8 @@ async def write_records(
         showing.follows_student,
         showing.always,
     )
+
+
+def _unless_all(column: list[T], usual: T) -> list[T]:
+    """The column, or none of it if all is as usual: unnest fills up with nulls, and each value takes time to encode."""
+    return [] if column.count(usual) == len(column) else column
