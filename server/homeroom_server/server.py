@@ -1,5 +1,6 @@
 """One node as a process: uvicorn over the application, with an end that leaves nobody hanging."""
 
+import gc
 import resource
 import signal
 import socket
@@ -18,6 +19,7 @@ from homeroom_server.settings import Settings
 
 log = structlog.get_logger()
 
+_ALLOCATIONS_PER_COLLECTION = 10_000
 _KEEP_ALIVE_SECONDS = 75
 """Longer than the usual 60 s of proxies: the side that closes an idle connection should be theirs."""
 
@@ -76,6 +78,7 @@ async def serve(
     listener = listener or open_listener(settings.host, settings.port)
     try:
         async with open_services(settings, database_url) as services:
+            _look_for_garbage_seldom()
             started(url_of(settings, listener))
             await create_server(services).serve([listener])
     finally:
@@ -85,6 +88,13 @@ async def serve(
 def open_listener(host: str, port: int, *, shared: bool = False) -> socket.socket:
     """A listening socket; shared ones may be on one port."""
     return socket.create_server((host, port), backlog=4096, reuse_port=shared)
+
+
+def _look_for_garbage_seldom() -> None:
+    """What is there by now stays, and calls leave few cycles."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_ALLOCATIONS_PER_COLLECTION)
 
 
 def url_of(settings: Settings, listener: socket.socket) -> str:
