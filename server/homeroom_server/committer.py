@@ -24,8 +24,6 @@ from homeroom_server.store.triggers import Trigger
 from homeroom_server.store.types import TypeRow
 
 _ATTEMPTS_MAX = 4
-_FEW_RECORDS = 32
-"""So few are not worth a second commit."""
 _PASSING = (
     asyncpg.UniqueViolationError,  # the id was just created under another school year: it is read at the next attempt
     asyncpg.DeadlockDetectedError,
@@ -266,13 +264,7 @@ def _call_order(waiting: _Waiting) -> tuple[int, int, str]:
 
 
 def _gather(waiting: deque[_Waiting], records_max: int) -> list[_Waiting]:
-    """Half of those that wait, or all if they are few, in order; two that touch one record or share a key never.
-
-    Were it always all, every caller would wait for the same commit, and then the database for all of them to come
-    back: node and database would take turns. So one half is heard and answered while the other is written.
-    """
-    half = sum(len(each.change.ids) for each in waiting) // 2
-    records_max = min(records_max, max(half, _FEW_RECORDS))
+    """As many as fit into one transaction, in order; two that touch one record or share a key never do."""
     batch: list[_Waiting] = []
     taken: set[object] = set()
     count = 0
