@@ -213,7 +213,7 @@ async def test_a_node_that_drains_sends_its_clients_elsewhere(plain_core: Core, 
 class TestSilence:
     @pytest.fixture
     def plain_core_of_little_patience(self, plain_core: Core, monkeypatch: pytest.MonkeyPatch) -> Core:
-        monkeypatch.setattr(node_server, "_KEEP_ALIVE_SECONDS", 0)
+        monkeypatch.setattr(node_server, "_KEEP_ALIVE_SECONDS", 1)
         return plain_core
 
     async def test_a_connection_that_never_speaks_is_closed(self, plain_core_of_little_patience: Core) -> None:

@@ -58,17 +58,14 @@ class Directory:
         self._flights = flights
         self._content = registry.DirectoryContent(0, b"", {}, {}, {})
         self._by_number: Mapping[int, registry.OrganizationRow] = {}
+        self.version = 0
 
     async def refresh(self) -> None:
         """Read everything again."""
         content = await self._flights.read("directory", registry.read_directory)
         if content.version >= self._content.version:
-            self._content = content
+            self._content, self.version = content, content.version
             self._by_number = {row.number: row for row in content.organizations.values()}
-
-    @property
-    def version(self) -> int:
-        return self._content.version
 
     def organization(self, code: str) -> registry.OrganizationRow | None:
         return self._content.organizations.get(code)
@@ -91,8 +88,7 @@ class Directory:
 
     def check_again(self, caller: Caller) -> None:
         """Raises as `authenticate` if the key or the client has been disabled since."""
-        if caller.directory_version != self._content.version:
-            self._acting(self._client_of(caller.key_hash), caller.organization.code)
+        self._acting(self._client_of(caller.key_hash), caller.organization.code)
 
     def represented(self, caller: Caller) -> list[registry.OrganizationRow]:
         """Every organisation that this caller's client may act for, by code."""

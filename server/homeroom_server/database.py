@@ -147,8 +147,8 @@ async def check_connections(database_url: str, settings: Settings) -> None:
         raise DatabaseError(
             f"{settings.workers} workers may open {needed} connections to the database, and it allows {allowed}: each "
             f"worker {each} ({said} + {_FEED_CONNECTIONS_MAX} for the feed + 1 that listens), and 1 for commands. "
-            f"Raise max_connections in PostgreSQL (the embedded one: in {_FOLDER}/{_SETTINGS_FILE} of its data directory), "
-            "or lower one of these settings."
+            "Raise max_connections in PostgreSQL (the embedded one: in "
+            f"{_FOLDER}/{_SETTINGS_FILE} of its data directory), or lower one of these settings."
         )
 
 

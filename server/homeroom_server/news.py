@@ -69,16 +69,27 @@ class News:
         self.types = {each.notification_type: each for each in moved}
         self._viewers = {viewer for each in moved for viewer in each.streams}
         self._answers: dict[tuple[Interest, int | None, tuple[int, ...]], Answer | None] = {}
+        self._usual: tuple[Interest, tuple[int, ...], Answer | None] | None = None
 
     def answer(self, bookmarks: Bookmarks, interest: Interest, viewer: int, cursors: tuple[int, ...]) -> Answer | None:
         """What a request is told that has seen everything up to its cursors; None if there is nothing for it."""
-        key = (interest, viewer if viewer in self._viewers else None, cursors)
+        if viewer in self._viewers:
+            return self._kept(bookmarks, interest, viewer, cursors)
+        usual = self._usual  # most who are woken together were told the same the last time
+        if usual is None or usual[0] is not interest or usual[1] is not cursors:
+            usual = self._usual = (interest, cursors, self._kept(bookmarks, interest, None, cursors))
+        return usual[2]
+
+    def _kept(
+        self, bookmarks: Bookmarks, interest: Interest, viewer: int | None, cursors: tuple[int, ...]
+    ) -> Answer | None:
+        key = (interest, viewer, cursors)
         if key not in self._answers:
             self._answers[key] = self._compose(bookmarks, interest, viewer, cursors)
         return self._answers[key]
 
     def _compose(
-        self, bookmarks: Bookmarks, interest: Interest, viewer: int, cursors: tuple[int, ...]
+        self, bookmarks: Bookmarks, interest: Interest, viewer: int | None, cursors: tuple[int, ...]
     ) -> Answer | None:
         parts, found = [], False
         for notification_type, everything, cursor in zip(interest.types, interest.everything, cursors, strict=True):

@@ -22,9 +22,7 @@ from homeroom_server.answer import Answer
 from homeroom_server.endpoints.parked import PARK_EXTENSION
 from homeroom_server.services import Services
 from homeroom_server.waiters import Held
-from homeroom_server.wheel import Wheel
 
-_TICK_SECONDS = 1.0
 _EARLY_BYTES_MAX = 64 * 1024
 """What a client may send while its request is held; beyond it, reading pauses until the answer."""
 
@@ -39,7 +37,10 @@ class Parking:
         self._at_once = 0
         self._in_turn: deque[ParkedConnection] = deque()
         self._keep_alive_seconds = keep_alive_seconds
-        self._resting: Wheel[ParkedConnection] = Wheel(_TICK_SECONDS, ParkedConnection.rest_no_longer)
+        self._loop = asyncio.get_running_loop()
+        self._resting: set[ParkedConnection] = set()
+        self._resting_long: set[ParkedConnection] = set()
+        self._turn: asyncio.TimerHandle | None = None
         self._config: Config
         self._server_state: ServerState
         self._app_state: dict[str, Any]
@@ -56,8 +57,14 @@ class Parking:
         return ParkedConnection(self)
 
     def rest(self, connection: "ParkedConnection") -> "set[ParkedConnection]":
-        """Close it unless it speaks within the keep-alive time."""
-        return self._resting.add(connection, self._keep_alive_seconds)
+        """Close it unless it speaks, after the keep-alive time, twice that at the latest; where it is to be taken from.
+
+        One timer for all: whoever rests when it turns for the second time is closed.
+        """
+        if self._turn is None:
+            self._turn = self._loop.call_later(self._keep_alive_seconds, self._turn_over)
+        self._resting.add(connection)
+        return self._resting
 
     def admit(self, connection: "ParkedConnection") -> None:
         """Let a connection speak whose client has sent bytes, or wait for its turn."""
@@ -94,8 +101,16 @@ class Parking:
 
     def close(self) -> None:
         """Close every connection that rests: the node ends."""
-        for connection in self._resting.members():
+        for connection in [*self._resting, *self._resting_long]:
             connection.rest_no_longer()
+
+    def _turn_over(self) -> None:
+        while self._resting_long:
+            self._resting_long.pop().rest_no_longer()
+        self._resting, self._resting_long = self._resting_long, self._resting
+        self._turn = None
+        if self._resting_long:
+            self._turn = self._loop.call_later(self._keep_alive_seconds, self._turn_over)
 
     def _response(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> bytes:
         lines = [*self._server_state.default_headers, *headers, (b"content-length", str(len(body)).encode())]
@@ -142,11 +157,15 @@ class ParkedConnection(asyncio.Protocol):
 
     def answer(self, answer: Answer) -> None:
         """The request is no longer held: here is its answer."""
-        self._write(answer.wire or self._parking.dress(answer))
+        self._held = None
+        self._transport.write(answer.wire or self._parking.dress(answer))
+        self._after_answer()
 
     def refuse(self, failure: HomeroomError) -> None:
         """The request is no longer held: its caller may no longer call."""
-        self._write(self._parking.refusal(failure))
+        self._held = None
+        self._transport.write(self._parking.refusal(failure))
+        self._after_answer()
 
     def rest_no_longer(self) -> None:
         """Close the connection; what its client has not taken by now is lost to it."""
@@ -166,9 +185,7 @@ class ParkedConnection(asyncio.Protocol):
         self._transport.set_protocol(speaking)
         speaking.data_received(early)
 
-    def _write(self, response: bytes) -> None:
-        self._held = None
-        self._transport.write(response)
+    def _after_answer(self) -> None:
         if self._parking.waiters.draining:
             self._transport.close()  # the node wants its clients to go elsewhere, and has said so
         elif self._early is None:

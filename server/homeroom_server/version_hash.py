@@ -5,7 +5,9 @@ nothing rests on it.
 """
 
 import struct
+from collections import deque
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 import anyio
@@ -18,6 +20,8 @@ from homeroom_server.recent import Recent
 
 _DIGESTS_MAX = 200_000
 """Streams whose last hash is kept: under 200 bytes each."""
+_AT_ONCE_MAX = 64
+"""Computations with a task of their own; a herd's others wait in a queue, at a fraction of the memory."""
 _DIGEST = struct.Struct(">QQQ16s?")
 
 log = structlog.get_logger()
@@ -36,12 +40,14 @@ class Question:
 
 
 class _Computation:
-    """Under way for one stream; never two at once."""
+    """Queued or under way for one stream, never two at once. `moved`: up to where it has moved meanwhile."""
 
-    def __init__(self) -> None:
-        self.landed = anyio.Event()
-        self.digest: Digest
-        self.failure: Exception | None = error(Code.CORE_NOT_AVAILABLE, "the node is stopping")
+    __slots__ = ("calls", "compute", "digest", "failure", "moved")
+
+    def __init__(self, compute: Compute) -> None:
+        self.compute = compute
+        self.digest: Digest | None = None
+        self.failure: Exception | None = None
         self.calls: list[Callable[[], None]] = []
         self.moved = 0
 
@@ -55,6 +61,8 @@ class VersionHashes:
         self._epoch = ""
         self._last: Recent[Stream, bytes] = Recent(_DIGESTS_MAX, lambda _: 1)
         self._under_way: dict[Stream, _Computation] = {}
+        self._queue: deque[Stream] = deque()
+        self._workers = 0
         self._unseen: dict[int, int] = {}
 
     def differs(self, question: Question) -> bool | None:
@@ -95,9 +103,15 @@ class VersionHashes:
     async def landed(self, stream: Stream) -> Digest:
         """What is being computed for a stream, once it is there; raises what made it fail."""
         computation = self._under_way[stream]
-        await computation.landed.wait()
-        if computation.failure is not None:
-            raise computation.failure
+        landed = anyio.Event()
+        computation.calls.append(landed.set)
+        try:
+            await landed.wait()
+        finally:
+            with suppress(ValueError):
+                computation.calls.remove(landed.set)
+        if computation.digest is None:
+            raise computation.failure or error(Code.CORE_NOT_AVAILABLE, "the node is stopping")
         return computation.digest
 
     def when_landed(self, stream: Stream, call: Callable[[], None]) -> None:
@@ -112,24 +126,38 @@ class VersionHashes:
         return None if packed is None else Digest(self._epoch, *_DIGEST.unpack(packed))
 
     def _begin(self, stream: Stream, compute: Compute) -> None:
-        if stream not in self._under_way:
-            self._under_way[stream] = _Computation()
-            self._tasks.start_soon(self._run, stream, compute)
+        if stream in self._under_way:
+            return
+        self._under_way[stream] = _Computation(compute)
+        self._queue.append(stream)
+        if self._workers < _AT_ONCE_MAX:
+            self._workers += 1
+            self._tasks.start_soon(self._work)
 
-    async def _run(self, stream: Stream, compute: Compute) -> None:
+    async def _work(self) -> None:
+        try:
+            while self._queue:
+                await self._run(self._queue.popleft())
+        finally:
+            self._workers -= 1
+            if not self._workers:
+                while self._queue:  # the node is stopping
+                    self._land(self._queue.popleft())
+
+    async def _run(self, stream: Stream) -> None:
         computation = self._under_way[stream]
         try:
-            computation.digest = await compute(stream, self._last_of(stream))
-            computation.failure = None
+            computation.digest = await computation.compute(stream, self._last_of(stream))
             self._keep(stream, computation.digest, computation.moved)
         except Exception as failure:  # handed to those who wait; who was put off asks again
             log.warning("a version hash cannot be computed", kind=type(failure).__name__)
             computation.failure = failure
         finally:
-            del self._under_way[stream]
-            computation.landed.set()
-            for call in computation.calls:
-                call()
+            self._land(stream)
+
+    def _land(self, stream: Stream) -> None:
+        for call in self._under_way.pop(stream).calls:
+            call()
 
     def _keep(self, stream: Stream, digest: Digest, moved: int) -> None:
         """Where it is known to have moved beyond the digest, that is what is kept as its top."""

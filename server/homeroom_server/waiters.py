@@ -130,7 +130,10 @@ class Waiters:
             if held.outlet is None:
                 held.moved = True
             else:
-                self._tell(held, news)
+                viewer = held.caller.organization.number
+                answer = news.answer(self._bookmarks, held.interest, viewer, held.cursors)
+                if answer is not None:
+                    self._tell(held, answer)
             if number % _ANSWERED_AT_ONCE == 0:
                 await anyio.lowlevel.checkpoint()
 
@@ -149,17 +152,14 @@ class Waiters:
             await anyio.sleep_until(begun + seconds * number / len(everyone))
             self.release(held)
 
-    def _tell(self, held: Held, news: News) -> None:
-        caller = held.caller
-        answer = news.answer(self._bookmarks, held.interest, caller.organization.number, held.cursors)
-        if answer is None:
-            return
-        try:
-            self._directory.check_again(caller)
-        except HomeroomError as failure:
-            self._take(held).refuse(failure)
-        else:
-            self._take(held).answer(answer)
+    def _tell(self, held: Held, answer: Answer) -> None:
+        if held.caller.directory_version != self._directory.version:
+            try:
+                self._directory.check_again(held.caller)
+            except HomeroomError as failure:
+                self._take(held).refuse(failure)
+                return
+        self._take(held).answer(answer)
 
     def _concerned(self, news: News) -> set[Held]:
         found: set[Held] = set()

@@ -20,19 +20,16 @@ class Wheel(Generic[T]):
     def add(self, member: T, seconds: float) -> set[T]:
         """Wait so long; who no longer wants to be told removes itself from the set that is returned."""
         number = math.ceil((self._loop.time() + seconds) / self._tick_seconds)
-        slot = self._slots.get(number) or self._begin(number)
+        slot = self._slots.get(number)
+        if slot is None:
+            slot = self._slots[number] = set()
+            self._loop.call_at(number * self._tick_seconds, self._turn, number)
         slot.add(member)
         return slot
 
     def members(self) -> list[T]:
         """Everyone who waits."""
         return [member for slot in self._slots.values() for member in slot]
-
-    def _begin(self, number: int) -> set[T]:
-        if number not in self._slots:
-            self._slots[number] = set()
-            self._loop.call_at(number * self._tick_seconds, self._turn, number)
-        return self._slots[number]
 
     def _turn(self, number: int) -> None:
         slot = self._slots.pop(number)

@@ -19,7 +19,7 @@ from homeroom_server.endpoints.waiting import WaitingTask
 from homeroom_server.json_schema import compile_schema
 from homeroom_server.services import Services
 
-_PATIENCE_SECONDS = 0.1
+_PATIENCE_SECONDS = 1.0
 """How long a request waits for a hash before it is held: it is judged when the hash is there (protocol 4)."""
 
 _SCHEMA = compile_schema(
