@@ -69,7 +69,8 @@ class Costs:
 
 
 async def from_cold(bed: Bed, rig: Rig, crowd: Crowd, holder: Holder, ours: Findings, costs: Costs) -> None:
-    """A node that nobody has asked anything yet."""
+    """A node that nobody has asked anything yet, but for one submit: its statements are planned."""
+    await (await _change(rig, crowd))()
     grown = await memory_of_holding(holder, (rig.host, rig.port), crowd.ask_all(), rig.pid, bed.postgres_pid)
     ours.kilobytes.append(grown / 1_000)
     await holder.close()
@@ -86,6 +87,7 @@ async def from_warm(
     bed: Bed, rig: Rig, crowd: Crowd, holder: Holder, ours: Findings, costs: Costs, seconds: float
 ) -> None:
     """A node that everyone has asked once; then what idling costs, then the wake of all."""
+    await (await _change(rig, crowd))()
     at = (rig.host, rig.port)
     await holder.visit(*at, crowd.ask_all(wait_seconds=0), 50, _VISIT_SECONDS_MAX)
     grown = await memory_of_holding(holder, at, crowd.ask_all(), rig.pid, bed.postgres_pid)

@@ -17,7 +17,7 @@ from homeroom_server.store.connection import FAILURES
 _WRITE_SECONDS = 5.0
 _WRITE_COUNT = 2_000
 """Written sooner when there are so many: a herd leaves no trace in the node's memory."""
-_KEPT_MAX = 20_000
+_KEPT_MAX = 4_000
 _RECONCILED_IDS_MAX = 1_000
 
 log = structlog.get_logger()
