@@ -81,7 +81,7 @@ class Crowd:
 async def gathered(rig: Rig, held: int, schools: int) -> Crowd:
     """A crowd of so many on a new database: clients and keys by SQL, a record of each owned type for each school."""
     codes = [f"S.{i:05}" for i in range(schools)]
-    keys = await _register(rig.database_url, [codes[i * schools // held] for i in range(held)])
+    keys = await register(rig.database_url, [codes[i * schools // held] for i in range(held)])
     writer = await connect(rig.host, rig.port)
     versions: dict[str, list[list[int]]] = {}
     for name in OWNED:
@@ -97,18 +97,7 @@ async def gathered(rig: Rig, held: int, schools: int) -> Crowd:
     return crowd
 
 
-def entry(name: str, cursor: int, versions: Sequence[int]) -> dict[str, Any]:
-    return {"notificationType": name, "maxCoreVersion": cursor, "versionHash": version_hash(versions)}
-
-
-async def _bookmarks(rig: Rig, connection: Connection, seen: dict[str, int]) -> dict[str, int]:
-    """What each type's cursor is for somebody who has seen everything."""
-    types = [{"notificationType": name, "maxCoreVersion": seen.get(name, 0)} for name in (PUBLIC, *OWNED)]
-    answer = await connection.send(request(rig.key, "/v1/is-data-available", {"waitSeconds": 0, "types": types}))
-    return {part["notificationType"]: part["maxCoreVersion"] for part in orjson.loads(answer)["types"]}
-
-
-async def _register(database_url: str, codes: Sequence[str]) -> list[str]:
+async def register(database_url: str, codes: Sequence[str]) -> list[str]:
     """The key of a new client for each of these organisations."""
     keys = [new_key() for _ in codes]
     names = [f"system {number}" for number in range(len(codes))]
@@ -139,6 +128,17 @@ async def _register(database_url: str, codes: Sequence[str]) -> list[str]:
     finally:
         await connection.close()
     return keys
+
+
+def entry(name: str, cursor: int, versions: Sequence[int]) -> dict[str, Any]:
+    return {"notificationType": name, "maxCoreVersion": cursor, "versionHash": version_hash(versions)}
+
+
+async def _bookmarks(rig: Rig, connection: Connection, seen: dict[str, int]) -> dict[str, int]:
+    """What each type's cursor is for somebody who has seen everything."""
+    types = [{"notificationType": name, "maxCoreVersion": seen.get(name, 0)} for name in (PUBLIC, *OWNED)]
+    answer = await connection.send(request(rig.key, "/v1/is-data-available", {"waitSeconds": 0, "types": types}))
+    return {part["notificationType"]: part["maxCoreVersion"] for part in orjson.loads(answer)["types"]}
 
 
 def _record(record_id: str) -> dict[str, Any]:

@@ -1,127 +1,65 @@
-"""Does anything get slower as the province grows? The same calls at 100,000 and at 10,000,000 records.
+"""Does anything get slower or larger as the province grows (records), or as more are held (waiters)?
 
-A school keeps its size (4,000 records); the province gets more of them. Each call is made twice for each of 40 schools:
-at the first touch PostgreSQL may have to fetch pages from the operating system, later it has them.
+Everything is measured at 1, 4 and 16 times the size, and repeated, the sizes in turns, so that a slow minute of the
+machine meets them all. A ratio is the largest size's median by the smallest's; a slope is that of the line through the
+logarithms: 0 is flat, 1 as steep as the size itself.
 """
 
 import argparse
-import asyncio
-import time
-from collections.abc import Awaitable, Callable
-from statistics import median
-from uuid import uuid4
+from collections.abc import Sequence
+from math import log
+from statistics import linear_regression, median
 
-import asyncpg
-import orjson
-from rich.progress import Progress
+from bench import growth_of_data, growth_of_waiters
+from bench.rig import report, spread
 
-from bench.loader import connect, request
-from bench.province import build, organizations
-from bench.rig import Rig, report, running_node, spread
-from homeroom import version_hash
+_FLAT_RATIO_MAX = 1.2
+_OF = ("data", "waiters")
 
-_TYPE = "CourseEnrolment.2027"
-_RECORDS_PER_SCHOOL = 4_000
-_TIMES = 40
-_SETTLE_SECONDS = 20
-"""What PostgreSQL is given to finish writing after a build."""
+Rounds = dict[int, list[dict[str, float]]]
+"""By size, the figures of each round."""
 
 
-async def _stream(connection: asyncpg.Connection, school: str) -> list[tuple[str, int]]:
-    rows = await connection.fetch(
-        """
-        select v.id, v.version from viewer v join organization o on o.number = v.organization
-        join notification_type n on n.number = v.notification_type join record_type t on t.number = n.record_type
-        where o.code = $1 and t.name = 'CourseEnrolment' and n.school_year = 2027 order by v.version
-        """,
-        school,
-    )
-    return [(row["id"], row["version"]) for row in rows]
+def show(name: str, unit: str, rounds: Rounds) -> None:
+    """The table, and what is not flat."""
+    sizes = sorted(rounds)
+    rows, figures, steep = [], {}, []
+    for what in rounds[sizes[0]][0]:
+        values = {size: [found[what] for found in rounds[size]] for size in sizes}
+        medians = [median(values[size]) for size in sizes]
+        ratio, slope = medians[-1] / medians[0], _slope(sizes, medians)
+        rows.append([what, *(spread(values[size], 2) for size in sizes), f"{ratio:.2f}", f"{slope:+.2f}"])
+        figures[what] = {"values": values, "ratio": ratio, "slope": slope}
+        if ratio > _FLAT_RATIO_MAX:
+            overlap = min(values[sizes[-1]]) <= max(values[sizes[0]])
+            steep.append(f"{what} (the ranges overlap)" if overlap else what)
+    columns = ["median (lowest-highest)", *(f"{size:,} {unit}" for size in sizes), "ratio", "slope"]
+    report(name, columns, rows, {"sizes": sizes, "figures": figures, "steep": steep})
+    print(f"up by more than a fifth: {'; '.join(steep) or 'nothing'}")
 
 
-async def measure(rig: Rig, schools: int) -> dict[str, list[float]]:
-    """Milliseconds of each kind of call, at the first touch and again."""
-    database = await asyncpg.connect(rig.database_url)
-    connection = await connect(rig.host, rig.port)
-    names = [f"S.{i * max(1, schools // _TIMES) % schools:04}" for i in range(_TIMES)]
-    streams = {name: await _stream(database, name) for name in set(names)}
-
-    async def available(name: str, since: int, digest: str | None) -> list[int]:
-        entry = {"notificationType": _TYPE, "maxCoreVersion": since, "versionHash": digest}
-        body = {"waitSeconds": 0, "types": [entry]}
-        answer = orjson.loads(await connection.send(request(rig.key, "/v1/is-data-available", body, name)))
-        return [record["coreVersion"] for record in answer["types"][0]["records"]]
-
-    async def nothing_new(name: str) -> None:
-        assert await available(name, streams[name][-1][1], None) == []
-
-    async def delta(name: str) -> None:
-        assert len(await available(name, streams[name][-101][1], None)) == 100
-
-    async def get(name: str) -> None:
-        records = [{"id": record_id, "expectedVersion": version} for record_id, version in streams[name][:100]]
-        answer = await connection.send(request(rig.key, f"/v1/get/{_TYPE}", {"records": records}, name))
-        assert answer.count(b'"Normal"') == 100
-
-    async def school_hash(name: str) -> None:
-        digest = version_hash(version for _, version in streams[name])
-        assert await available(name, streams[name][-1][1], digest) == []
-
-    async def submit(name: str) -> None:
-        body = {"stateProvinceId": "123456789", "courseCode": "MAT1791", "sectionRefId": str(uuid4())}
-        body |= {"courseEnrolmentStatus": "Registered", "creditsAttempted": 5}  # type: ignore[dict-item]
-        records = [{"id": str(uuid4()), "expectedVersion": 0, "body": body} for _ in range(100)]
-        answer = await connection.send(request(rig.key, f"/v1/submit/{_TYPE}", {"records": records}, name))
-        assert answer.count(b'"rejections":[]') == 100
-
-    kinds: dict[str, Callable[[str], Awaitable[None]]] = {
-        "nothing new": nothing_new,
-        "delta of 100": delta,
-        "Get of 100": get,
-        "a school's hash": school_hash,
-        "submit of 100": submit,
-    }
-    spent: dict[str, list[float]] = {}
-    for kind, call in kinds.items():
-        for round_ in (f"{kind}, first touch", kind):
-            spent[round_] = []
-            for name in names:
-                begun = time.perf_counter()
-                await call(name)
-                spent[round_].append((time.perf_counter() - begun) * 1000)
-    connection.close()
-    await database.close()
-    return spent
-
-
-async def at_size(rig: Rig, records: int) -> dict[str, list[float]]:
-    """Build, let it settle, measure."""
-    schools = records // _RECORDS_PER_SCHOOL
-    begun = time.perf_counter()
-    with Progress() as progress:
-        await build(rig.database_url, records, progress, schools)
-    print(f"{records:,} records built in {time.perf_counter() - begun:.0f} s")
-    await asyncio.sleep(_SETTLE_SECONDS)
-    return await measure(rig, schools)
+def _slope(sizes: Sequence[int], values: Sequence[float]) -> float:
+    return linear_regression([log(size) for size in sizes], [log(value) for value in values]).slope
 
 
 def main() -> None:
     """Command line."""
-    arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("--small", type=int, default=100_000)
-    arguments.add_argument("--large", type=int, default=10_000_000)
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_argument("--of", nargs="+", choices=_OF, default=_OF)
+    arguments.add_argument("--records", type=int, nargs="+", default=[100_000, 400_000, 1_600_000])
+    arguments.add_argument("--held-beside", type=int, default=2_000, help="how many are held at each size of the data")
+    arguments.add_argument("--held", type=int, nargs="+", default=[1_125, 4_500, 18_000])
+    arguments.add_argument("--changes", type=int, default=60, help="of each round, for those who are held")
+    arguments.add_argument("--times", type=int, default=3, help="each is repeated")
     given = arguments.parse_args()
-    found = []
-    for records in (given.small, given.large):
-        with running_node("alberta", organizations(records // _RECORDS_PER_SCHOOL)) as rig:
-            found.append(asyncio.run(at_size(rig, records)))
-    small, large = found
-    rows = [
-        [kind, spread(small[kind], 1), spread(large[kind], 1), f"{median(large[kind]) / median(small[kind]):.2f}"]
-        for kind in small
-    ]
-    figures = {f"{given.small}": small, f"{given.large}": large}
-    report("growth", ["call, ms", f"{given.small:,} records", f"{given.large:,} records", "ratio"], rows, figures)
+    if min(len(set(given.records)), len(set(given.held))) < 2:
+        arguments.error("growth wants two sizes at least")
+    if min(given.held) < growth_of_waiters.HELD_MIN or min(given.records) < growth_of_data.RECORDS_MIN:
+        arguments.error(f"at least {growth_of_waiters.HELD_MIN} held and {growth_of_data.RECORDS_MIN} records")
+    if "data" in given.of:
+        show("growth_of_data", "records", growth_of_data.measure(given.records, given.held_beside, given.times))
+    if "waiters" in given.of:
+        show("growth_of_waiters", "held", growth_of_waiters.measure(given.held, given.changes, given.times))
 
 
 if __name__ == "__main__":

@@ -16,10 +16,10 @@ from bench.crowd import Crowd, gathered, schools_csv
 from bench.held_connections import HolderError
 from bench.holder import Holder, holding_process
 from bench.loader import Connection, connect
-from bench.rig import Bed, prepared_database, report, serving, spread
+from bench.rig import Bed, Rig, prepared_database, report, serving, spread
 from bench.wakes import centiles, hold
 
-_AFFECTED = 10
+AFFECTED = 10
 _ANSWERS_SECONDS = 30
 _AGAIN_PER_SECOND = 100_000
 _PAUSE_SECONDS = 0.05
@@ -35,22 +35,27 @@ class Findings:
     bare: list[float] = field(default_factory=list)
 
 
-async def changes(bed: Bed, held: int, number: int, options: list[str]) -> Findings:
-    """So many changes on a new node, school after school."""
+async def changes(bed: Bed, rig: Rig, crowd: Crowd, holder: Holder, number: int) -> Findings:
+    """So many changes while all are held, school after school."""
     found = Findings()
-    schools = held // _AFFECTED
-    async with holding_process() as holder, bare_round_trip(bed.database_url) as once:
+    writer = await connect(rig.host, rig.port)
+    async with bare_round_trip(bed.database_url) as once:
+        for turn in range(number):  # the next school is another one: nobody is missed who is not held yet
+            await _one(holder, crowd, turn % len(crowd.schools), writer, found)
+            found.bare.append(await once())
+    writer.close()
+    return found
+
+
+async def on_new_node(bed: Bed, held: int, number: int, options: list[str]) -> Findings:
+    """So many changes for so many who hold, on a new database."""
+    async with holding_process() as holder:
         with serving(bed, *options) as rig:
-            crowd = await gathered(rig, held, schools)
+            crowd = await gathered(rig, held, held // AFFECTED)
         with serving(bed, *options) as rig:
             await holder.connect(rig.host, rig.port, held)
             await hold(holder, crowd.ask_all(), rig.pid, bed.postgres_pid)
-            writer = await connect(rig.host, rig.port)
-            for turn in range(number):  # the next school is another one: nobody is missed who is not held yet
-                await _one(holder, crowd, turn % schools, writer, found)
-                found.bare.append(await once())
-            writer.close()
-    return found
+            return await changes(bed, rig, crowd, holder, number)
 
 
 async def _one(holder: Holder, crowd: Crowd, school: int, writer: Connection, found: Findings) -> None:
@@ -82,7 +87,7 @@ def _shown(given: argparse.Namespace, rounds: list[Findings]) -> None:
     added = [ours - bare for ours, bare in zip(*list(p99.values())[:2], strict=True)]
     rows = [[name, spread(p50[name], 2), spread(p99[name], 2)] for name in series]
     rows.append(["added to the bare p99", "", spread(added, 2)])
-    figures = {"held": given.held, "affected": _AFFECTED, "changes": given.changes}
+    figures = {"held": given.held, "affected": AFFECTED, "changes": given.changes}
     figures |= {"p50": p50, "p99": p99, "addedToBareP99": added}
     report("wake", ["ms", "p50, median (lowest-highest)", "p99"], rows, figures)
 
@@ -97,8 +102,8 @@ def main() -> None:
     given = arguments.parse_args()
     rounds = []
     for _ in range(given.times):
-        with prepared_database(organizations=schools_csv(given.held // _AFFECTED)) as bed:
-            rounds.append(uvloop.run(changes(bed, given.held, given.changes, given.serve.split())))
+        with prepared_database(organizations=schools_csv(given.held // AFFECTED)) as bed:
+            rounds.append(uvloop.run(on_new_node(bed, given.held, given.changes, given.serve.split())))
     _shown(given, rounds)
 
 
