@@ -1,6 +1,6 @@
 """Many schools with systems of their own: what each holds and asks, made the same way for every benchmark."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
@@ -97,6 +97,29 @@ async def gathered(rig: Rig, held: int, schools: int) -> Crowd:
     return crowd
 
 
+async def ready_change(rig: Rig, crowd: Crowd) -> Callable[[], Awaitable[None]]:
+    """A change of a public record, ready to be sent."""
+    writer = await connect(rig.host, rig.port, rig.trust)
+    content = crowd.bulletin(uuid4().hex)
+
+    async def change() -> None:
+        crowd.saw_bulletin(await writer.send(content))
+        writer.close()
+
+    return change
+
+
+def entry(name: str, cursor: int, versions: Sequence[int]) -> dict[str, Any]:
+    return {"notificationType": name, "maxCoreVersion": cursor, "versionHash": version_hash(versions)}
+
+
+async def _bookmarks(rig: Rig, connection: Connection, seen: dict[str, int]) -> dict[str, int]:
+    """What each type's cursor is for somebody who has seen everything."""
+    types = [{"notificationType": name, "maxCoreVersion": seen.get(name, 0)} for name in (PUBLIC, *OWNED)]
+    answer = await connection.send(request(rig.key, "/v1/is-data-available", {"waitSeconds": 0, "types": types}))
+    return {part["notificationType"]: part["maxCoreVersion"] for part in orjson.loads(answer)["types"]}
+
+
 async def register(database_url: str, codes: Sequence[str]) -> list[str]:
     """The key of a new client for each of these organisations."""
     keys = [new_key() for _ in codes]
@@ -128,17 +151,6 @@ async def register(database_url: str, codes: Sequence[str]) -> list[str]:
     finally:
         await connection.close()
     return keys
-
-
-def entry(name: str, cursor: int, versions: Sequence[int]) -> dict[str, Any]:
-    return {"notificationType": name, "maxCoreVersion": cursor, "versionHash": version_hash(versions)}
-
-
-async def _bookmarks(rig: Rig, connection: Connection, seen: dict[str, int]) -> dict[str, int]:
-    """What each type's cursor is for somebody who has seen everything."""
-    types = [{"notificationType": name, "maxCoreVersion": seen.get(name, 0)} for name in (PUBLIC, *OWNED)]
-    answer = await connection.send(request(rig.key, "/v1/is-data-available", {"waitSeconds": 0, "types": types}))
-    return {part["notificationType"]: part["maxCoreVersion"] for part in orjson.loads(answer)["types"]}
 
 
 def _record(record_id: str) -> dict[str, Any]:

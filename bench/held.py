@@ -6,20 +6,20 @@ Each held request has a key of its own and asks four types with their hashes. On
 import argparse
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from statistics import median
-from uuid import uuid4
 
 import uvloop
 
-from bench.crowd import PUBLIC, Crowd, entry, gathered, schools_csv
+from bench import over_tls
+from bench.crowd import PUBLIC, Crowd, entry, gathered, ready_change, schools_csv
 from bench.footprint import cpu_seconds, shared_bytes
 from bench.holder import Holder, holding_process
-from bench.loader import connect, request
+from bench.loader import request
 from bench.peers import MissingPeerError, Opened, durable_streams, etcd, nchan, plain_starlette
 from bench.rig import Bed, Rig, prepared_database, report, serving, spread
-from bench.wakes import Wake, hold, memory_of_holding, wake
+from bench.wakes import Wake, hold, hold_warm, memory_of_holding, wake
 
 PEERS: dict[str, Opened] = {
     "nchan": nchan.opened,
@@ -29,7 +29,6 @@ PEERS: dict[str, Opened] = {
 }
 _HELD_PER_SCHOOL = 3
 _ONE_STREAM_HELD = 1_000
-_VISIT_SECONDS_MAX = 600
 _HELD_MAX = {"etcd": 5_000}  # at about 100 KB each
 _OURS = "homeroom"
 _FIGURES = {
@@ -70,7 +69,7 @@ class Costs:
 
 async def from_cold(bed: Bed, rig: Rig, crowd: Crowd, holder: Holder, ours: Findings, costs: Costs) -> None:
     """A node that nobody has asked anything yet, but for one submit: its statements are planned."""
-    await (await _change(rig, crowd))()
+    await (await ready_change(rig, crowd))()
     grown = await memory_of_holding(holder, (rig.host, rig.port), crowd.ask_all(), rig.pid, bed.postgres_pid)
     ours.kilobytes.append(grown / 1_000)
     await holder.close()
@@ -79,7 +78,7 @@ async def from_cold(bed: Bed, rig: Rig, crowd: Crowd, holder: Holder, ours: Find
     asked = {"waitSeconds": 300, "types": [entry(PUBLIC, crowd.cursors[PUBLIC], crowd.bulletins)]}
     asks = [request(key, "/v1/is-data-available", asked, _school(crowd, i)) for i, key in enumerate(crowd.keys[:count])]
     await hold(holder, asks, rig.pid, bed.postgres_pid)
-    costs.one_stream_last_ms.append((await wake(holder, count, rig.pid, await _change(rig, crowd))).last_ms)
+    costs.one_stream_last_ms.append((await wake(holder, count, rig.pid, await ready_change(rig, crowd))).last_ms)
     await holder.close()
 
 
@@ -87,18 +86,13 @@ async def from_warm(
     bed: Bed, rig: Rig, crowd: Crowd, holder: Holder, ours: Findings, costs: Costs, seconds: float
 ) -> None:
     """A node that everyone has asked once; then what idling costs, then the wake of all."""
-    await (await _change(rig, crowd))()
-    at = (rig.host, rig.port)
-    await holder.visit(*at, crowd.ask_all(wait_seconds=0), 50, _VISIT_SECONDS_MAX)
-    grown = await memory_of_holding(holder, at, crowd.ask_all(), rig.pid, bed.postgres_pid)
-    ours.kilobytes_warm.append(grown / 1_000)
+    ours.kilobytes_warm.append(await hold_warm(bed, rig, crowd, holder, len(crowd.keys)))
     before, begun = (cpu_seconds(rig.pid), cpu_seconds(bed.postgres_pid)), time.perf_counter()
     await asyncio.sleep(seconds)
     spent = time.perf_counter() - begun
     costs.node_share.append((cpu_seconds(rig.pid) - before[0]) / spent)
     costs.postgres_share.append((cpu_seconds(bed.postgres_pid) - before[1]) / spent)
-    change = await _change(rig, crowd)
-    ours.wakes.append(await wake(holder, len(crowd.keys), rig.pid, change))
+    ours.wakes.append(await wake(holder, len(crowd.keys), rig.pid, await ready_change(rig, crowd)))
     await holder.close()
 
 
@@ -120,18 +114,6 @@ async def of_peer(opened: Opened, held: int, message_bytes: int, holder: Holder,
         await holder.close()
 
 
-async def _change(rig: Rig, crowd: Crowd) -> Callable[[], Awaitable[None]]:
-    """A change of a public record, ready to be sent."""
-    writer = await connect(rig.host, rig.port)
-    content = crowd.bulletin(uuid4().hex)
-
-    async def change() -> None:
-        crowd.saw_bulletin(await writer.send(content))
-        writer.close()
-
-    return change
-
-
 def _school(crowd: Crowd, index: int) -> str:
     return crowd.schools[crowd.school_of(index)]
 
@@ -140,6 +122,7 @@ async def measure(bed: Bed, options: list[str], given: argparse.Namespace) -> No
     """Everything, each round beside its peers, and the table."""
     ours, costs, peers = Findings(), Costs(), {name: Findings() for name in given.peers}
     skipped: dict[str, str] = {}
+    rounds: list[over_tls.Round] = []
     async with holding_process() as holder:
         with serving(bed, *options) as rig:
             crowd = await gathered(rig, given.held, _schools(given.held))
@@ -155,15 +138,19 @@ async def measure(bed: Bed, options: list[str], given: argparse.Namespace) -> No
                 except MissingPeerError as missing:
                     skipped[name] = str(missing)
                     peers.pop(name)
+            if given.tls:
+                rounds += await over_tls.beside_tcp(bed, options, crowd, min(given.tls, given.held))
     everyone = {_OURS: ours, **peers}
     rows = [row for name, found in everyone.items() for row in _rows(name, found, ours)]
     rows += [
         [_OURS, "idle, share of a core: the node", spread(costs.node_share, 4), ""],
         [_OURS, "idle, share of a core: PostgreSQL", spread(costs.postgres_share, 4), ""],
         [_OURS, "last of 1,000 held on one stream, ms", spread(costs.one_stream_last_ms, 1), ""],
+        *over_tls.rows(_OURS, rounds),
     ]
     servers = {name: found.figures() for name, found in everyone.items()}
     figures = {"held": given.held, "servers": servers, "costs": asdict(costs), "skipped": skipped}
+    figures["overTls"] = [asdict(each) for each in rounds]
     report("held", ["server", "what", "median (lowest-highest)", "ours / its"], rows, figures)
     for why in skipped.values():
         print(f"skipped {why}")
@@ -196,6 +183,7 @@ def main() -> None:
     arguments.add_argument("--times", type=int, default=3, help="each is repeated")
     arguments.add_argument("--idle-seconds", type=float, default=30)
     arguments.add_argument("--peers", nargs="*", choices=PEERS, default=list(PEERS), help="none: the Core alone")
+    arguments.add_argument("--tls", type=int, default=2_000, help="so many are held over TLS too; 0: none")
     arguments.add_argument("--serve", default="", help="options for `homeroom serve`, as one word")
     given = arguments.parse_args()
     with prepared_database(organizations=schools_csv(_schools(given.held))) as bed:

@@ -2,15 +2,17 @@
 
 import asyncio
 import re
+import ssl
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection as Pipe
+from pathlib import Path
 from typing import cast
 
 import uvloop
 
-from bench.rig import allow_many_files
+from bench.rig import allow_many_files, trusting
 
 _AT_ONCE = 100
 _BODIES_MAX = 20
@@ -83,6 +85,7 @@ class _Held(asyncio.Protocol):
 class _Desk:
     """What the process knows: its connections, what they were answered, and how many answers are to come."""
 
+    trust: ssl.SSLContext | None
     held: list[_Held] = field(default_factory=list)
     moments: list[list[float]] = field(default_factory=list)
     bodies: set[bytes] = field(default_factory=set)
@@ -117,7 +120,8 @@ class _Desk:
         loop = asyncio.get_running_loop()
         for start in range(0, count, _AT_ONCE):
             some = self.held[start : start + _AT_ONCE]
-            await asyncio.gather(*(loop.create_connection(lambda one=one: one, host, port) for one in some))  # type: ignore[misc]
+            opening = (loop.create_connection(lambda one=one: one, host, port, ssl=self.trust) for one in some)
+            await asyncio.gather(*opening)
 
     async def expect(self, answers: int, following: Following | None, mark: bytes) -> None:
         self.moments = [[] for _ in self.held]
@@ -165,14 +169,14 @@ class _Desk:
                 one.transport.abort()
 
 
-def run(pipe: Pipe) -> None:
+def run(pipe: Pipe, certificate: Path | None) -> None:
     """Do what comes through the pipe, until the process is ended."""
     allow_many_files()
-    uvloop.run(_serve(pipe))
+    uvloop.run(_serve(pipe, trusting(certificate)))
 
 
-async def _serve(pipe: Pipe) -> None:
-    desk = _Desk()
+async def _serve(pipe: Pipe, trust: ssl.SSLContext | None) -> None:
+    desk = _Desk(trust)
     while True:
         name, arguments = await asyncio.to_thread(pipe.recv)
         try:

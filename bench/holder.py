@@ -8,6 +8,7 @@ import multiprocessing
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from multiprocessing.connection import Connection as Pipe
+from pathlib import Path
 from typing import Any, cast
 
 from bench.held_connections import Answers, Following, HolderError, run
@@ -60,11 +61,11 @@ class Holder:
 
 
 @asynccontextmanager
-async def holding_process() -> AsyncIterator[Holder]:
-    """A holder, in a process that ends with the block."""
+async def holding_process(certificate: Path | None = None) -> AsyncIterator[Holder]:
+    """A holder, in a process that ends with the block; it speaks TLS with who has that certificate."""
     spawn = multiprocessing.get_context("spawn")
     ours, theirs = spawn.Pipe()
-    process = spawn.Process(target=run, args=(theirs,), daemon=True)
+    process = spawn.Process(target=run, args=(theirs, certificate), daemon=True)
     process.start()
     try:
         yield Holder(ours)

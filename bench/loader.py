@@ -1,6 +1,7 @@
 """A plain HTTP/1.1 loader: little enough that the server is what is measured."""
 
 import asyncio
+import ssl
 import time
 from collections.abc import Callable
 from typing import Any, cast
@@ -52,9 +53,9 @@ class Connection(asyncio.Protocol):
             self._transport.close()
 
 
-async def connect(host: str, port: int) -> Connection:
-    """A connection that is open."""
-    _, connection = await asyncio.get_running_loop().create_connection(Connection, host, port)
+async def connect(host: str, port: int, trust: ssl.SSLContext | None = None) -> Connection:
+    """A connection that is open: over TLS if somebody is trusted."""
+    _, connection = await asyncio.get_running_loop().create_connection(Connection, host, port, ssl=trust)
     return connection
 
 

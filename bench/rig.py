@@ -5,6 +5,7 @@ import os
 import platform
 import re
 import resource
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -68,6 +69,8 @@ class Rig:
     pid: int
     database_url: str
     key: str
+    trust: ssl.SSLContext | None = None
+    """For a node that serves https."""
 
 
 @contextmanager
@@ -101,17 +104,21 @@ def prepared_database(catalogue: str = "", organizations: str = "") -> Iterator[
 
 
 @contextmanager
-def serving(bed: Bed, *options: str) -> Iterator[Rig]:
-    """A node in a process of its own on a prepared database, started with these options of `serve` besides."""
+def serving(bed: Bed, *options: str, certificate: Path | None = None) -> Iterator[Rig]:
+    """A node in a process of its own on a prepared database, started with these options of `serve` besides.
+
+    With a certificate, whose file holds the key and the authority too, it serves https.
+    """
     allow_many_files()
     command = [sys.executable, "-m", "homeroom_server", "serve", "--port", "0", "--database-url", bed.database_url]
-    environment = {**os.environ, "HOMEROOM_HELD_REQUESTS_PER_CLIENT_MAX": "100000", "COLUMNS": "300"}
+    ours = {"HELD_REQUESTS_PER_CLIENT_MAX": "100000", "TLS_CERTIFICATE": str(certificate or "")}
+    environment = {**os.environ, **{f"HOMEROOM_{name}": value for name, value in ours.items()}, "COLUMNS": "300"}
     log = bed.folder / "node.log"
     with log.open("w", encoding="utf-8") as said:
         node = subprocess.Popen([*command, "--catalogue", bed.catalogue, *options], stderr=said, env=environment)
     try:
         host, port = _address(node, log)
-        yield Rig(host, port, node.pid, bed.database_url, bed.key)
+        yield Rig(host, port, node.pid, bed.database_url, bed.key, trusting(certificate))
     finally:
         node.terminate()
         try:
@@ -124,11 +131,16 @@ def serving(bed: Bed, *options: str) -> Iterator[Rig]:
 def _address(node: "subprocess.Popen[bytes]", log: Path) -> tuple[str, int]:
     """Where the node says it serves; RuntimeError with what it says instead."""
     deadline = time.monotonic() + _START_SECONDS
-    while (found := re.search(r"serves at http://(\S+):(\d+)", log.read_text(encoding="utf-8"))) is None:
+    while (found := re.search(r"serves at https?://(\S+):(\d+)", log.read_text(encoding="utf-8"))) is None:
         if node.poll() is not None or time.monotonic() > deadline:
             raise RuntimeError(f"the node did not start: {log.read_text(encoding='utf-8')}")
         time.sleep(0.05)
     return found[1], int(found[2])
+
+
+def trusting(certificate: Path | None) -> ssl.SSLContext | None:
+    """What a client needs to speak TLS with who has that certificate; None without one."""
+    return ssl.create_default_context(cafile=certificate) if certificate else None
 
 
 def allow_many_files() -> None:

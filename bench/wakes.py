@@ -6,12 +6,15 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass
 from statistics import quantiles
 
+from bench.crowd import Crowd, ready_change
 from bench.footprint import cpu_seconds, rss_bytes, settled
 from bench.held_connections import Answers, HolderError
 from bench.holder import Holder
+from bench.rig import Bed, Rig
 
 ASKS_PER_SECOND = 2_000
 _ANSWERS_SECONDS = 240
+_VISIT_SECONDS_MAX = 600
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +70,15 @@ async def memory_of_holding(
     await holder.connect(*at, len(asks))
     await hold(holder, asks, pid, *pids, mark=mark)
     return (rss_bytes(pid) - before) / len(asks)
+
+
+async def hold_warm(bed: Bed, rig: Rig, crowd: Crowd, holder: Holder, count: int) -> float:
+    """The first of a crowd ask once and go, and then come to be held: kilobytes for each."""
+    await (await ready_change(rig, crowd))()
+    at = (rig.host, rig.port)
+    await holder.visit(*at, crowd.ask_all(wait_seconds=0)[:count], 50, _VISIT_SECONDS_MAX)
+    grown = await memory_of_holding(holder, at, crowd.ask_all()[:count], rig.pid, bed.postgres_pid)
+    return grown / 1_000
 
 
 def _judged(answers: Answers, begun: float, held: int, server_cpu_seconds: float) -> Wake:

@@ -17,6 +17,8 @@ from homeroom_server.store.connection import FAILURES
 _WRITE_SECONDS = 5.0
 _WRITE_COUNT = 2_000
 """Written sooner when there are so many: a herd leaves no trace in the node's memory."""
+_WRITTEN_AT_ONCE = 100
+"""In a statement: nobody who is woken meanwhile should notice."""
 _KEPT_MAX = 4_000
 _RECONCILED_IDS_MAX = 1_000
 
@@ -72,7 +74,9 @@ class ClientStreams:
             return
         try:
             async with self._pool.acquire() as connection:
-                await client_streams.keep_observations(connection, list(seen.values()))
+                waiting = list(seen.values())
+                for first in range(0, len(waiting), _WRITTEN_AT_ONCE):
+                    await client_streams.keep_observations(connection, waiting[first : first + _WRITTEN_AT_ONCE])
         except FAILURES as failure:
             log.warning("observations dropped", kind=type(failure).__name__, count=len(seen))
 
