@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from homeroom import HomeroomError, NotificationType, version_hash
-from homeroom_server import availability, operations
+from homeroom_server import availability, feed, operations
 from homeroom_server.availability import Entry, Finding
 from homeroom_server.news import News
 from homeroom_server.settings import Settings
@@ -291,6 +291,34 @@ async def test_a_key_disabled_meanwhile_is_refused_at_the_wake(plain_core: Core)
         await plain_core.services.directory.refresh()
         await accepted(writer, "Note", note("a"))
     assert codes == [1003]
+
+
+async def test_a_change_too_large_for_one_read_is_told_in_parts_and_nothing_is_missed(
+    plain_core: Core, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feed, "_RECORDS_PER_READ_MAX", 2)
+    writer, reader = await plain_core.client("O.1"), await plain_core.client("S.0982")
+    answers: list[Any] = []
+
+    async def follow() -> None:
+        while not answers or answers[-1]["records"][-1]["id"] != "last":
+            since = answers[-1]["maxCoreVersion"] if answers else 0
+            answers.append(await available(reader, "Note", since, 300))
+
+    with anyio.fail_after(20):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(follow)
+            await until_held(plain_core)
+            mine = [note(name) | {"organization": "S.0982"} for name in ("a", "b", "last")]
+            others = [note(f"o{i}") | {"organization": "S.0990"} for i in range(4)]
+            versions = await accepted(writer, "Note", mine[0], *others, mine[1], mine[2])
+    assert (answers[0]["complete"], pairs(answers[0])) == (False, [("a", versions[0])])
+    assert answers[0]["maxCoreVersion"] == versions[0]
+    assert [pair for answer in answers for pair in pairs(answer)] == [
+        ("a", versions[0]),
+        ("b", versions[5]),
+        ("last", versions[6]),
+    ]
 
 
 class TestInStep:
