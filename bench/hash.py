@@ -23,7 +23,7 @@ from bench.rig import report, spread
 from homeroom import NotificationType
 from homeroom_server.availability import Entry
 from homeroom_server.database import open_database
-from homeroom_server.hashing import Hashing, Stream
+from homeroom_server.hashes.hashing import Hashing, Stream
 from homeroom_server.services import Services, open_services
 from homeroom_server.settings import Settings
 from homeroom_server.store import types

@@ -10,9 +10,9 @@ import anyio.lowlevel
 import pytest
 
 from homeroom import Client, NotificationType, version_hash
-from homeroom_server import hashing
 from homeroom_server.availability import Entry, Finding
-from homeroom_server.hashing import Digest
+from homeroom_server.hashes import hashing
+from homeroom_server.hashes.hashing import Digest
 from homeroom_server.store import hashes
 from tests.conftest import Core
 from tests.records import accepted, available, note, pairs, record

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from homeroom import version_hash
-from homeroom_server.hot_stream import HotStream, Inconsistent
-from homeroom_server.recent import Recent
+from homeroom_server.hashes.hot_stream import HotStream, Inconsistent
+from homeroom_server.hashes.recent import Recent
 
 IDS = [f"r{i}" for i in range(60)]
 CHANGES = st.lists(st.tuples(st.sampled_from(IDS), st.booleans()), max_size=120)

@@ -13,7 +13,7 @@ import pytest
 from homeroom import HomeroomError, NotificationType, version_hash
 from homeroom_server import availability, feed, operations
 from homeroom_server.availability import Entry, Finding
-from homeroom_server.news import News
+from homeroom_server.held.news import News
 from homeroom_server.settings import Settings
 from homeroom_server.store import hashes
 from tests.conftest import Core, open_core

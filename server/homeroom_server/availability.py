@@ -8,13 +8,13 @@ import anyio
 
 from homeroom.errors import Code, error
 from homeroom.protocol import LISTED_PER_ANSWER_MAX, LISTED_PER_TYPE_MAX, NotificationType, version_hash
-from homeroom_server.answer import Answer, Part, Reason, answer_of
-from homeroom_server.bookmarks import Bookmarks
-from homeroom_server.hashing import Stream
+from homeroom_server.hashes.hashing import Stream
+from homeroom_server.hashes.version_hash import Question, VersionHashes
+from homeroom_server.held.answer import Answer, Part, Reason, answer_of
+from homeroom_server.held.bookmarks import Bookmarks
 from homeroom_server.single_flight import Connection, SingleFlight
 from homeroom_server.store import streams
 from homeroom_server.store.streams import Asked, Delta, Listing
-from homeroom_server.version_hash import Question, VersionHashes
 
 _FIRST_LOOK = 1_000
 """Rows per type of the read that serves all types at once; a longer list is read by itself."""

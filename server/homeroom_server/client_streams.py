@@ -7,9 +7,9 @@ import anyio
 import asyncpg
 import structlog
 
-from homeroom_server.answer import Part
 from homeroom_server.auth import Caller
 from homeroom_server.availability import Entry
+from homeroom_server.held.answer import Part
 from homeroom_server.store import client_streams
 from homeroom_server.store.client_streams import Observation
 from homeroom_server.store.connection import FAILURES

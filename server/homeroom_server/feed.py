@@ -8,14 +8,14 @@ import structlog
 
 from homeroom.protocol import NotificationType
 from homeroom_server.auth import Directory
-from homeroom_server.bookmarks import Bookmarks
 from homeroom_server.committer import Moved
-from homeroom_server.news import Changes, Movement, News
+from homeroom_server.hashes.version_hash import VersionHashes
+from homeroom_server.held.bookmarks import Bookmarks
+from homeroom_server.held.news import Changes, Movement, News
+from homeroom_server.held.waiters import Waiters
 from homeroom_server.store import announcements, registry, streams, types
 from homeroom_server.store.connection import FAILURES
 from homeroom_server.store.types import TypeRow
-from homeroom_server.version_hash import VersionHashes
-from homeroom_server.waiters import Waiters
 
 _RECORDS_PER_READ_MAX = 10_000
 

@@ -18,10 +18,10 @@ from uvicorn.server import ServerState
 
 from homeroom.errors import HomeroomError
 from homeroom_server import problems
-from homeroom_server.answer import Answer
 from homeroom_server.endpoints.parked import PARK_EXTENSION
+from homeroom_server.held.answer import Answer
+from homeroom_server.held.waiters import Held
 from homeroom_server.services import Services
-from homeroom_server.waiters import Held
 
 _EARLY_BYTES_MAX = 64 * 1024
 """What a client may send while its request is held; beyond it, reading pauses until the answer."""

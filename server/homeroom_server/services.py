@@ -13,17 +13,17 @@ from homeroom_server.access.worker import AccessWorker
 from homeroom_server.admission import Admission
 from homeroom_server.auth import Directory
 from homeroom_server.availability import Availability
-from homeroom_server.bookmarks import Bookmarks
 from homeroom_server.catalogue import Catalogue, load_catalogue
 from homeroom_server.client_streams import ClientStreams
 from homeroom_server.committer import Committer, Moved
 from homeroom_server.feed import Feed
-from homeroom_server.hashing import Hashing
+from homeroom_server.hashes.hashing import Hashing
+from homeroom_server.hashes.version_hash import VersionHashes
+from homeroom_server.held.bookmarks import Bookmarks
+from homeroom_server.held.waiters import Waiters
 from homeroom_server.settings import Settings
 from homeroom_server.single_flight import SingleFlight
 from homeroom_server.status.processor import Processor
-from homeroom_server.version_hash import VersionHashes
-from homeroom_server.waiters import Waiters
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from homeroom_server.waiters import Held, Outlet
+from homeroom_server.held.waiters import Held, Outlet
 
 PARK_EXTENSION = "homeroom.park"
 """The ASGI extension: its `park` takes a `Held` and gives its `Outlet`, or None if this request cannot be parked."""

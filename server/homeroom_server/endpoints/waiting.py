@@ -5,11 +5,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from homeroom.errors import HomeroomError
-from homeroom_server.answer import Answer
 from homeroom_server.endpoints import requests
 from homeroom_server.endpoints.hang_up import unless_hung_up
+from homeroom_server.held.answer import Answer
+from homeroom_server.held.waiters import Held
 from homeroom_server.services import Services
-from homeroom_server.waiters import Held
 
 
 class WaitingTask:

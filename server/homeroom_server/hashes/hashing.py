@@ -11,8 +11,8 @@ import anyio.to_thread
 import asyncpg
 import structlog
 
-from homeroom_server.hot_stream import RECORD_BYTES, HotStream, Inconsistent, unpacked
-from homeroom_server.recent import Recent
+from homeroom_server.hashes.hot_stream import RECORD_BYTES, HotStream, Inconsistent, unpacked
+from homeroom_server.hashes.recent import Recent
 from homeroom_server.settings import Settings
 from homeroom_server.single_flight import Connection
 from homeroom_server.store import hashes

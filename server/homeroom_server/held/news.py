@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from homeroom.protocol import NotificationType
-from homeroom_server.answer import Answer, Part, answer_of
-from homeroom_server.bookmarks import Bookmarks
+from homeroom_server.held.answer import Answer, Part, answer_of
+from homeroom_server.held.bookmarks import Bookmarks
 
 
 class Interest:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from homeroom.protocol import NotificationType
-from homeroom_server.answer import Answer, Part, answer_of
+from homeroom_server.held.answer import Answer, Part, answer_of
 
 
 class Bookmarks:

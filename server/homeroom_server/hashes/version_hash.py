@@ -15,8 +15,8 @@ import anyio.abc
 import structlog
 
 from homeroom.errors import Code, error
-from homeroom_server.hashing import Digest, Hashing, Stream
-from homeroom_server.recent import Recent
+from homeroom_server.hashes.hashing import Digest, Hashing, Stream
+from homeroom_server.hashes.recent import Recent
 
 _DIGESTS_MAX = 200_000
 """Streams whose last hash is kept: under 200 bytes each."""

@@ -11,11 +11,11 @@ import anyio.lowlevel
 
 from homeroom.errors import Code, HomeroomError, error
 from homeroom.protocol import NotificationType
-from homeroom_server.answer import Answer
 from homeroom_server.auth import Caller, Directory
-from homeroom_server.bookmarks import Bookmarks
-from homeroom_server.news import Interest, News
-from homeroom_server.wheel import Wheel
+from homeroom_server.held.answer import Answer
+from homeroom_server.held.bookmarks import Bookmarks
+from homeroom_server.held.news import Interest, News
+from homeroom_server.held.wheel import Wheel
 
 _EARLY_SHARE_MAX = 0.1
 """Waits end up to this share early, at random, so that clients do not come back in step."""

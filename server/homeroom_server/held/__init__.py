@@ -1,0 +1,1 @@
+"""Requests that wait: what they are told, and who is told when."""
