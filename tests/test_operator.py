@@ -132,8 +132,26 @@ class TestSettings:
         monkeypatch.setenv("HOMEROOM_BODY_BYTES_MAX", "many")
         monkeypatch.setenv("HOMEROOM_TIME_ZONE", "Middle/Earth")
         with pytest.raises(SettingsError) as failure:
-            read_settings({"port": -1, "retention_days": 0, "workers": 65}, file)
-        names = ("colour", "body_bytes_max", "Middle/Earth", "port", "retention_days", "workers")
+            read_settings(
+                {
+                    "port": -1,
+                    "retention_days": 0,
+                    "requests_at_once_max": 0,
+                    "tls_certificate": str(file),
+                    "workers": 65,
+                },
+                file,
+            )
+        names = (
+            "colour",
+            "body_bytes_max",
+            "Middle/Earth",
+            "port",
+            "retention_days",
+            "requests_at",
+            "tls_certificate",
+            "workers",
+        )
         assert all(name in str(failure.value) for name in names)
 
 

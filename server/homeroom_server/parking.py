@@ -158,14 +158,16 @@ class ParkedConnection(asyncio.Protocol):
     def answer(self, answer: Answer) -> None:
         """The request is no longer held: here is its answer."""
         self._held = None
-        self._transport.write(answer.wire or self._parking.dress(answer))
-        self._after_answer()
+        if not self._transport.is_closing():
+            self._transport.write(answer.wire or self._parking.dress(answer))
+            self._after_answer()
 
     def refuse(self, failure: HomeroomError) -> None:
         """The request is no longer held: its caller may no longer call."""
         self._held = None
-        self._transport.write(self._parking.refusal(failure))
-        self._after_answer()
+        if not self._transport.is_closing():
+            self._transport.write(self._parking.refusal(failure))
+            self._after_answer()
 
     def rest_no_longer(self) -> None:
         """Close the connection; what its client has not taken by now is lost to it."""

@@ -1,6 +1,7 @@
 """Every limit and choice of a node, named with its unit; read once at start."""
 
 import os
+import ssl
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
@@ -9,6 +10,15 @@ from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 WORKERS_MAX = 64
+
+
+_ONE_OR_MORE = {
+    "retention_days",  # statuses and nodes may lag behind, though never for a day
+    "requests_at_once_max",
+    "read_connections_max",
+    "write_connections_max",
+    "bulk_connections_max",
+}
 
 
 class SettingsError(Exception):
@@ -96,12 +106,16 @@ def read_settings(flags: Mapping[str, object | None] | None = None, file: Path |
         except (TypeError, ValueError):
             faults.append(f"{name}: {value!r} is not a value of type {kinds[name].__name__}")
         else:
-            if isinstance(values[name], int | float) and values[name] < 0:
-                faults.append(f"{name}: {value!r} is below 0")
-    if values.get("retention_days") == 0:
-        faults.append("retention_days: 0 is below 1")  # statuses and nodes may lag behind, though never for a day
-    files = [name for name in ("tls_certificate", "tls_key") if values.get(name)]
-    faults += [f"{name}: {values[name]!r} is no file" for name in files if not Path(values[name]).is_file()]
+            lowest = 1 if name in _ONE_OR_MORE else 0
+            if isinstance(values[name], int | float) and values[name] < lowest:
+                faults.append(f"{name}: {value!r} is below {lowest}")
+    if values.get("tls_certificate"):
+        try:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(
+                values["tls_certificate"], values.get("tls_key") or None
+            )
+        except OSError as fault:  # what is wrong with the files themselves included
+            faults.append(f"tls_certificate, tls_key: no certificate with its key can be read from them: {fault}")
     if not 1 <= values.get("workers", 1) <= WORKERS_MAX:
         faults.append(f"workers: {values['workers']!r} is not within 1 to {WORKERS_MAX}")
     try:
