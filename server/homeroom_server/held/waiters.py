@@ -20,7 +20,7 @@ from homeroom_server.held.wheel import Wheel
 _EARLY_SHARE_MAX = 0.1
 """Waits end up to this share early, at random, so that clients do not come back in step."""
 _TICK_SECONDS = 0.1
-_ANSWERED_AT_ONCE = 500
+_ANSWERED_AT_ONCE = 100
 """After so many answers the node turns to whatever else has come."""
 _CURSORS_KEPT_MAX = 1_000
 
