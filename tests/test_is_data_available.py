@@ -13,7 +13,9 @@ import pytest
 from homeroom import HomeroomError, NotificationType, version_hash
 from homeroom_server import availability, feed, operations
 from homeroom_server.availability import Entry, Finding
+from homeroom_server.held.answer import Answer
 from homeroom_server.held.news import News
+from homeroom_server.held.waiters import Held
 from homeroom_server.settings import Settings
 from homeroom_server.store import hashes
 from tests.conftest import Core, open_core
@@ -480,6 +482,34 @@ async def test_a_change_that_comes_with_the_drain_is_not_passed_over(
             (version,) = await accepted(writer, "Note", note("a"))
     assert (answers[0]["reason"], answers[0]["maxCoreVersion"] < version) == ("none", True)
     assert pairs(await available(reader, "Note", answers[0]["maxCoreVersion"])) == [("a", version)]
+
+
+async def test_a_wait_that_ends_while_others_are_woken_does_not_pass_the_change(
+    plain_core: Core, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waiters = plain_core.services.waiters
+    tell = waiters._tell
+    writer, reader = await plain_core.client("S.0982"), await plain_core.client("S.0982")
+    answers = []
+
+    def tell_one(held: Held, answer: Answer) -> None:
+        tell(held, answer)
+        for other in waiters._due.members():
+            waiters.release(other)
+
+    async def hold() -> None:
+        answers.append(await available(reader, "Note", wait_seconds=300))
+
+    monkeypatch.setattr(waiters, "_tell", tell_one)
+    with anyio.fail_after(10):
+        async with anyio.create_task_group() as tasks:
+            for _ in range(2):
+                tasks.start_soon(hold)
+            await until_held(plain_core, 2)
+            (version,) = await accepted(writer, "Note", note("a"))
+    told, ended = sorted(answers, key=lambda answer: answer["reason"] == "none")
+    assert pairs(told) == [("a", version)]
+    assert (ended["reason"], ended["maxCoreVersion"] < version) == ("none", True)
 
 
 async def test_every_answer_names_the_epoch(plain_core: Core) -> None:

@@ -124,8 +124,6 @@ class Waiters:
 
     async def wake(self, news: News) -> None:
         """Answer everyone for whom there is something in it; those who are still looking look again."""
-        for moved in news.types.values():
-            self._bookmarks.advance(moved.notification_type, moved.bookmark)
         for number, held in enumerate(self._concerned(news), 1):
             if held.outlet is None:
                 held.moved = True
@@ -136,6 +134,8 @@ class Waiters:
                     self._tell(held, answer)
             if number % _ANSWERED_AT_ONCE == 0:
                 await anyio.lowlevel.checkpoint()
+        for moved in news.types.values():  # last: a wait that ended meanwhile must not pass what it was not told
+            self._bookmarks.advance(moved.notification_type, moved.bookmark)
 
     def release(self, held: Held) -> None:
         """End a wait with bookmarks."""
