@@ -1,5 +1,6 @@
 """Being in step: Is Data Available for up to 64 types at once, Get for what it lists (protocol 3 and 5)."""
 
+import math
 import random
 from collections import Counter
 from collections.abc import Sequence, Set
@@ -182,8 +183,10 @@ class Follower:
         records: Sequence[RecordAnswer] = ()
         stopped: Listed | None = None
         if page.wanted:
-            got = await self._client.get(name, await self._items(name, page.wanted))
+            items = await self._items(name, page.wanted)
+            got = await self._client.get(name, items)
             records = got.records
+            _must_have_seen(items, page.wanted, records)
             stopped = None if got.stopped_at is None else page.wanted[got.stopped_at]
         cursor = page.cursor if stopped is None else _listed_before(page.listed, stopped)
         batch = batch_of(records, cursor)
@@ -217,6 +220,18 @@ class Follower:
         self._backoff = self._backoff.failed()
         after = failure.retry_after_seconds if isinstance(failure, HomeroomError) else None
         return self._backoff.pause_seconds(random.random(), after)
+
+
+def _must_have_seen(items: Sequence[dict[str, Any]], listed: Sequence[Listed], records: Sequence[RecordAnswer]) -> None:
+    """RetryLater if a record that was asked for as it is comes from a node that is behind the one that listed it.
+
+    The cursor would pass a version that was not brought. An expected version says how far a node must be; 0 does not.
+    """
+    for item, entry, record in zip(items, listed, records, strict=False):
+        behind = record["availability"] == "Unknown" or record.get("coreVersion", math.inf) < entry["coreVersion"]
+        if behind and item["expectedVersion"] == 0:
+            detail = f"{record['id']} was listed at {entry['coreVersion']}, which this node has not seen yet"
+            raise error(Code.NODE_BEHIND, detail)
 
 
 def _named(failure: HomeroomError, names: Sequence[str]) -> Sequence[str]:

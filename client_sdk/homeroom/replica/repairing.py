@@ -44,12 +44,13 @@ class Repair:
         """Act on the full list that Is Data Available answered; what differed."""
         still = not entry["complete"] or self._ledger.states[name].repairs % 2 == 1
         state = await self._ledger.note(name, Happening(What.DIFFERS_STILL if still else What.DIFFERS))
-        found = await self._reconcile(name) if state.phase is Phase.REPAIRING else None
+        window = entry["maxCoreVersion"]
+        found = await self._reconcile(name, window) if state.phase is Phase.REPAIRING else None
         if found is None:
             await self._ledger.note(name, Happening(What.UNSETTLED))
             found = await self._compare(name, entry)
         damage = await self._ledger.in_thread(self._ledger.storage.damage, name)
-        return await self._mend(name, found, damage, entry["maxCoreVersion"])
+        return await self._mend(name, found, damage, window)
 
     async def whole(self, name: str) -> Sequence[Difference]:
         """Repair a type whether or not its hash agrees: rows that other hands altered and sources too; what differed.
@@ -70,17 +71,18 @@ class Repair:
         differences = list(await self._mend(name, every, damage, 0, frozenset(sources)))
         return differences + await self._drop_strays(name, source)
 
-    async def _reconcile(self, name: str) -> _Found | None:
+    async def _reconcile(self, name: str, window: int = 0) -> _Found | None:
         """What differs, by fingerprints of ranges; None if that comes to no end.
 
-        The highest version held is named, so that no node answers with less than what is held here. If no history of
-        the Core ever gave that out, it is not true, and the cursor must do; failing that, whatever the Core has.
+        The highest version held is named, or the `window` to which the cursor will move, so that no node answers that
+        has seen less. If no history of the Core ever gave that out, it is not true, and the cursor must do; failing
+        that, whatever the Core has.
         """
         storage, in_thread = self._ledger.storage, self._ledger.in_thread
         local = await in_thread(lambda: LocalRecords(storage.live(name)))
         highest = await in_thread(storage.highest_version, name)
         cursor = self._ledger.states[name].cursor
-        for version in (max(highest, cursor), cursor):
+        for version in (max(highest, cursor, window), cursor):
             try:
                 return await self._compare_ranges(name, version, local)
             except ResyncNeeded:
