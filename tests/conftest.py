@@ -24,6 +24,7 @@ from homeroom_server.server import create_server
 from homeroom_server.services import Services, open_services
 from homeroom_server.settings import Settings
 from homeroom_server.store import schema
+from tests.cluster import Cluster, running_cluster
 from tests.processes import Node, homeroom, prepare_node
 
 PROVINCE = """\
@@ -59,6 +60,14 @@ def folder() -> Iterator[Path]:
     """For data directories: pytest's own folders are closed to PostgreSQL's account by the next run that starts."""
     with tempfile.TemporaryDirectory(prefix="homeroom-tests-") as name:
         yield Path(name)
+
+
+@pytest.fixture
+def cluster(folder: Path) -> Iterator[Cluster]:
+    """A primary and a hot standby of this test alone."""
+    folder.chmod(0o755)
+    with running_cluster(folder) as cluster:
+        yield cluster
 
 
 def database_url(postgres_url: str, name: str) -> str:
@@ -110,7 +119,7 @@ class Core:
 
     async def key(self, organization: str, role: Role = Role.WRITER) -> str:
         """The key of a new client of that organisation."""
-        async with self.services.pool.acquire() as connection:
+        async with self.services.reading.connections_to_primary("usual").acquire() as connection:
             return await operations.create_client(connection, f"{organization} {next(_numbers)}", [organization], role)
 
     async def client(self, organization: str, role: Role = Role.WRITER) -> Client:

@@ -50,7 +50,7 @@ async def turn_old(core: Core, days: int = DAYS + 1) -> None:
 
 
 async def collect(core: Core) -> None:
-    await collection.collect_gone(core.services.pool, DAYS)
+    await collection.collect_gone(core.services.reading.primary.pools["usual"], DAYS)
 
 
 async def turn_old_and_collect(core: Core) -> None:

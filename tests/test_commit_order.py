@@ -20,7 +20,8 @@ from tests.records import accepted, available, note, pairs, versions_of
 async def write(connection: Conn, row: TypeRow, record_id: str, owner: int) -> list[int]:
     """What the committer does between the lock and the commit, for one new record of a public type."""
     new = RecordWrite(record_id, True, False, owner, None, "{}", body_changed=True)
-    return await records.write_records(connection, row, [new], Showing(), raise_triggers=False)
+    versions, _ = await records.write_records(connection, row, [new], Showing(), raise_triggers=False)
+    return versions
 
 
 async def test_no_reader_passes_over_a_writer_stalled_before_its_commit(plain_core: Core) -> None:

@@ -124,7 +124,7 @@ class TestHerds:
         async def ask(client: Client, who: str) -> None:
             seen[who].append((await client.get("Note", [{"id": "a"}])).records[0]["availability"])
 
-        pool = plain_core.services.pool
+        pool = plain_core.services.reading.primary.pools["usual"]
         async with anyio.create_task_group() as tasks, AsyncExitStack() as busy:
             for _ in range(pool.get_max_size()):
                 await busy.enter_async_context(pool.acquire())

@@ -37,7 +37,7 @@ async def test_a_commit_does_not_wait_for_the_word_of_the_last(plain_core: Core)
     """The word is spoken over the pool of the readers, who may be busy."""
     school = await plain_core.client("S.0982")
     await accepted(school, "Bulletin", note("warm"))
-    pool = plain_core.services.pool
+    pool = plain_core.services.reading.primary.pools["usual"]
     async with AsyncExitStack() as busy:
         for _ in range(pool.get_max_size()):
             await busy.enter_async_context(pool.acquire())

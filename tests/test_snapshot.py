@@ -117,7 +117,7 @@ async def test_one_page_is_read_ahead_and_a_hang_up_leaves_nothing(
     monkeypatch.setattr(endpoint, "_PAGE_ROWS_MAX", 1)
     pages = watch_pages(monkeypatch)
     await accepted(await plain_core.client("S.0982"), "Note", *(note(f"n{i}") for i in range(10)))
-    pool = plain_core.services.bulk_pool
+    pool = plain_core.services.reading.primary.pools["bulk"]
     hung_up = anyio.Event()
     sent: list[bytes] = []
 

@@ -10,7 +10,7 @@ import pytest
 from homeroom import Client, HomeroomError, NotificationType
 from homeroom.answers import RecordAnswer, Result
 from homeroom_server.auth import Role
-from homeroom_server.committer import Decision
+from homeroom_server.committer import Committed, Decision
 from homeroom_server.status.calculation import CalculatedStatus, Calculation
 from homeroom_server.store.triggers import SourceRecord, Trigger
 from tests.conftest import Core
@@ -141,7 +141,7 @@ async def test_a_trigger_raised_during_its_calculation_is_not_lost(
     monkeypatch.setattr(Calculation, "decide", decide_late)
     commit = plain_core.services.committer.commit
 
-    async def commit_slowly(change: Any) -> bytes:
+    async def commit_slowly(change: Any) -> Committed:
         if isinstance(change, Calculation) and not again:
             again.extend(await accepted(school, "Note", note("a", "newer", first)))
         return await commit(change)

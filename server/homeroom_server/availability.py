@@ -36,15 +36,15 @@ class Entry:
 
 @dataclass(frozen=True)
 class Finding:
-    """What a look found. `behind`: types of which the client has seen more than this node; `beyond`: than the Core.
+    """What a look found. `behind`: types of which the client has seen more than this node, whose counter is `counter`.
 
     `unjudged`: by their place in the request, types whose hash is still being computed; nothing else was found of them.
     """
 
     epoch: str
     parts: Sequence[Part]
-    behind: Sequence[NotificationType]
-    beyond: Sequence[NotificationType]
+    behind: Sequence[NotificationType] = ()
+    counter: int = 0
     unjudged: Mapping[int, Question] = field(default_factory=dict)
 
     @property
@@ -78,7 +78,7 @@ class Availability:
         if not all(map(self._is_in_step, entries)):
             return None
         parts = [self._bookmarks.still(entry.notification_type, entry.max_core_version) for entry in entries]
-        return Finding(self._bookmarks.epoch, parts, (), ())
+        return Finding(self._bookmarks.epoch, parts)
 
     def _is_in_step(self, entry: Entry) -> bool:
         notification_type, cursor = entry.notification_type, entry.max_core_version
@@ -120,12 +120,11 @@ class Availability:
         room = LISTED_PER_ANSWER_MAX
         parts: list[Part] = []
         behind: list[NotificationType] = []
-        beyond: list[NotificationType] = []
         questions = [_question(entry, delta) for entry, delta in zip(entries, deltas, strict=True)]
         verdicts = await self._verdicts([q for q in questions if q is not None], patience_seconds)
         for entry, delta, question in zip(entries, deltas, questions, strict=True):
             if entry.max_core_version > delta.watermark:
-                (beyond if entry.max_core_version > delta.counter else behind).append(entry.notification_type)
+                behind.append(entry.notification_type)
                 parts.append(Part(entry.notification_type, "none", entry.max_core_version))
                 continue
             differs = question is not None and verdicts[question.stream] is True
@@ -137,7 +136,7 @@ class Availability:
             for place, question in enumerate(questions)
             if question is not None and verdicts[question.stream] is None
         }
-        return Finding(deltas[0].epoch, parts, behind, beyond, unjudged)
+        return Finding(deltas[0].epoch, parts, behind, deltas[0].counter, unjudged)
 
     async def _verdicts(self, questions: Sequence[Question], patience_seconds: float) -> dict[Stream, bool | None]:
         """Whether each hash differs; None where that was not known in time."""
@@ -167,7 +166,7 @@ class Availability:
                 return await streams.read_deltas(connection, [asked], room + 1)
 
             (longer,) = await self._flights.read(("newer", asked, room), read)
-            _same_epoch(longer.epoch, delta.epoch)
+            _same_history(longer, delta)
             if entry.max_core_version < longer.horizon:  # collected since the look
                 return await self._full_list(entry, longer, room, 0, None)
             delta = longer
@@ -183,7 +182,7 @@ class Availability:
             return await streams.read_listing(connection, number, entry.viewer, after, until, room + 1)
 
         listing = await self._flights.read(("list", number, entry.viewer, after, until, room), read)
-        _same_epoch(listing.epoch, delta.epoch)
+        _same_history(listing, delta)
         window = listing.watermark if until is None else until
         return _cut(entry, "mismatch", listing.ids, listing.versions, room, window, window)
 
@@ -201,6 +200,13 @@ def _question(entry: Entry, delta: Delta) -> Question | None:
 
 def _differs_from_nothing(entry: Entry, delta: Delta) -> bool:
     return delta.type_number is None and entry.version_hash not in (None, _NO_RECORDS)
+
+
+def _same_history(later: Delta | Listing, delta: Delta) -> None:
+    """Both reads are of one history, and the later one is not of a server that is behind the other's."""
+    _same_epoch(later.epoch, delta.epoch)
+    if later.watermark < delta.watermark:
+        raise error(Code.NODE_BEHIND, "this node has begun to read elsewhere during this call; ask again")
 
 
 def _same_epoch(epoch: str, epoch_of_look: str) -> None:

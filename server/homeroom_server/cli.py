@@ -64,6 +64,9 @@ def serve(
     port: Annotated[int | None, typer.Option(help="0 takes a free one.", show_default="8080")] = None,
     data_dir: DataDir = None,
     database_url: DatabaseUrl = None,
+    read_database_url: Annotated[
+        list[str] | None, typer.Option(help="A hot standby to read from; may be given several times, the first first.")
+    ] = None,
     catalogue: Annotated[
         str | None, typer.Option(help="alberta, roster, or a TOML file.", show_default="alberta")
     ] = None,
@@ -76,6 +79,7 @@ def serve(
         "port": port,
         "data_dir": data_dir,
         "database_url": database_url,
+        "read_database_url": " ".join(read_database_url) if read_database_url else None,
         "catalogue": catalogue,
         "workers": workers,
     }
@@ -202,6 +206,31 @@ def status(
     table = Table("notification type", "watermark")
     for row in found["types"]:
         table.add_row(row["notificationType"], str(row["watermark"]))
+    out.print(table)
+
+
+@app.command()
+def epoch(
+    begin: Annotated[
+        str | None,
+        typer.Option(metavar="REASON", help="Begin a new one: the database was put back to an earlier state."),
+    ] = None,
+    data_dir: DataDir = None,
+    database_url: DatabaseUrl = None,
+    config: Config = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show every history of the database, or begin a new one: clients then verify what they hold."""
+    settings = settings_of({"data_dir": data_dir, "database_url": database_url}, config)
+    if begin is not None:
+        with_connection(settings, lambda connection: operations.begin_history(connection, begin))
+    found = with_connection(settings, operations.list_histories)
+    if as_json:
+        typer.echo(json.dumps({"epoch": found[-1]["epoch"], "histories": found}))
+        return
+    table = Table("epoch", "begun at", "why", "versions above")
+    for each in found:
+        table.add_row(each["epoch"], each["begunAt"], each["reason"], f"{each['begunAbove']:,}")
     out.print(table)
 
 

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import anyio.abc
 import asyncpg
@@ -82,11 +82,18 @@ class Moved:
     access_triggered: bool = False
 
 
+class Committed(NamedTuple):
+    """The answer to a change, and the history of the database in which it was made."""
+
+    answer: bytes
+    epoch: str
+
+
 @dataclass(slots=True)
 class _Waiting:
     change: Change
     done: asyncio.Future[None]
-    outcome: bytes | Exception | None = None
+    outcome: Committed | Exception | None = None
 
 
 @dataclass(slots=True)
@@ -119,8 +126,8 @@ class Committer:
         self._rows: dict[NotificationType, TypeRow] = {}
         self._showings: dict[NotificationType, Showing] = {}
 
-    async def commit(self, change: Change) -> bytes:
-        """Decide and store a change durably; its answer.
+    async def commit(self, change: Change) -> Committed:
+        """Decide and store a change durably.
 
         Raises RetryLater 2001 if the database is away or too many changes wait, FixRequest 3002 if an
         idempotency key was used for another request.
@@ -136,8 +143,8 @@ class Committer:
             self._tasks.start_soon(self._drain, lane)
         await waiting.done
         match waiting.outcome:
-            case bytes() as answer:
-                return answer
+            case Committed() as committed:
+                return committed
             case None:
                 raise error(Code.CORE_NOT_AVAILABLE, "the node is stopping")
             case failure:
@@ -210,10 +217,10 @@ class Committer:
 
     async def _write(
         self, connection: Conn, row: TypeRow, batch: Sequence[_Waiting]
-    ) -> tuple[list[tuple[_Waiting, bytes | Exception]], Moved | None]:
+    ) -> tuple[list[tuple[_Waiting, Committed | Exception]], Moved | None]:
         """One transaction's work: lock, read, decide, write (docs/decisions/0001)."""
         await records.lock_type(connection, row.number)
-        fresh, outcomes = await _claim_calls(connection, batch)
+        fresh, known = await _claim_calls(connection, batch)
         ids = [record_id for waiting in fresh for record_id in waiting.change.ids]
         showing = self._showings[row.notification_type]
         current = await records.read_current(connection, row.record_type, ids, showing) if ids else {}
@@ -221,17 +228,23 @@ class Committer:
         writes = [write for decision in decisions for write in decision.writes]
         name = row.notification_type.name
         triggered = self._catalogue.raises_triggers(name)
-        versions = []
+        versions: list[int] = []
         if writes:
-            versions = await records.write_records(connection, row, writes, showing, raise_triggers=triggered)
+            versions, epoch = await records.write_records(connection, row, writes, showing, raise_triggers=triggered)
+        else:
+            epoch = await types.read_epoch(connection)
         finished = [trigger for decision in decisions for trigger in decision.finished]
         if finished:
             due_again = [due for decision in decisions for due in decision.due_again]
             await triggers.finish_triggers(connection, finished, due_again)
+        outcomes: list[tuple[_Waiting, Committed | Exception]] = [
+            (waiting, answer if isinstance(answer, Exception) else Committed(answer, epoch))
+            for waiting, answer in known
+        ]
         drawn = iter(versions)
         for waiting, decision in zip(fresh, decisions, strict=True):
             answer = decision.answer(list(itertools.islice(drawn, len(decision.writes))))
-            outcomes.append((waiting, answer))
+            outcomes.append((waiting, Committed(answer, epoch)))
             if waiting.change.call is not None:
                 await calls.keep_answer(connection, waiting.change.call, answer)
         if not versions:

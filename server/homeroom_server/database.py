@@ -4,13 +4,15 @@ import os
 import subprocess
 import time
 import warnings
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import asyncpg
 
+from homeroom_server.primary import Primary
 from homeroom_server.settings import Settings
 from homeroom_server.store import schema
 from homeroom_server.store.connection import connections_allowed
@@ -33,6 +35,9 @@ _CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
 _APPLICATION = "homeroom"
 _START_ATTEMPTS_MAX = 5
 _FEED_CONNECTIONS_MAX = 2
+
+Connect = Callable[..., Coroutine[Any, Any, asyncpg.Connection]]
+"""Opens a connection; takes what asyncpg.connect takes, the URL apart."""
 
 
 class DatabaseError(Exception):
@@ -111,15 +116,20 @@ def _nobody_is_connected(server: "PostgresServer") -> bool:
         return False  # it is gone already
 
 
+async def connect_to_primary(database_url: str) -> asyncpg.Connection:
+    """For one piece of work; DatabaseError if there is no primary to be reached."""
+    try:
+        return await Primary(database_url).connect()
+    except (OSError, asyncpg.PostgresError) as failure:
+        raise DatabaseError(f"the database cannot be reached: {failure}") from failure
+
+
 async def apply_schema(database_url: str) -> None:
     """Bring an empty database to this version's schema; a database that has it is left alone.
 
     Raises DatabaseError if it cannot be reached, or holds the schema of another version.
     """
-    try:
-        connection = await asyncpg.connect(database_url, timeout=10)
-    except (OSError, asyncpg.PostgresError) as failure:
-        raise DatabaseError(f"the database cannot be reached: {failure}") from failure
+    connection = await connect_to_primary(database_url)
     try:
         await schema.apply(connection)
     except schema.OtherSchemaError as other:
@@ -130,7 +140,7 @@ async def apply_schema(database_url: str) -> None:
 
 async def check_connections(database_url: str, settings: Settings) -> None:
     """Raises DatabaseError if the database allows fewer connections than these workers may come to have."""
-    connection = await asyncpg.connect(database_url, timeout=10)
+    connection = await connect_to_primary(database_url)
     try:
         allowed = await connections_allowed(connection)
     finally:
@@ -152,24 +162,45 @@ async def check_connections(database_url: str, settings: Settings) -> None:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class PoolSizes:
+    """Connections that a node may have to where it reads."""
+
+    usual: int
+    bulk: int
+
+    @classmethod
+    def of(cls, settings: Settings) -> "PoolSizes":
+        return cls(settings.read_connections_max, settings.bulk_connections_max)
+
+
+def connector(database_url: str) -> Connect:
+    """Connects to one server, whatever it is."""
+
+    async def connect(*_: object, **options: Any) -> asyncpg.Connection:
+        return await asyncpg.connect(database_url, **options)
+
+    return connect
+
+
 def open_read_pool(
-    database_url: str, settings: Settings, connections_max: int
+    connect: Connect, settings: Settings, connections_max: int
 ) -> AbstractAsyncContextManager[asyncpg.Pool]:
     """Connections for reads, each statement bounded in time."""
-    return _open_pool(database_url, connections_max, settings.statement_seconds_max, {})
+    return _open_pool(connect, connections_max, settings.statement_seconds_max, {})
 
 
-def open_feed_pool(database_url: str, settings: Settings) -> AbstractAsyncContextManager[asyncpg.Pool]:
+def open_feed_pool(connect: Connect, settings: Settings) -> AbstractAsyncContextManager[asyncpg.Pool]:
     """One connection that reads what moved, one that announces: no herd of requests stands before them.
 
     The read is planned once: planning it takes longer than running it.
     """
     session = {"plan_cache_mode": "force_generic_plan"}
-    return _open_pool(database_url, _FEED_CONNECTIONS_MAX, settings.statement_seconds_max, session)
+    return _open_pool(connect, _FEED_CONNECTIONS_MAX, settings.statement_seconds_max, session)
 
 
 @asynccontextmanager
-async def open_write_pool(database_url: str, settings: Settings) -> AsyncIterator[asyncpg.Pool]:
+async def open_write_pool(connect: Connect, settings: Settings) -> AsyncIterator[asyncpg.Pool]:
     """Connections for writes, on which no transaction lives long (architecture 3.1).
 
     The wait for a lock ends well before that, so that it can be taken up again when a stalled holder has been ended.
@@ -184,25 +215,25 @@ async def open_write_pool(database_url: str, settings: Settings) -> AsyncIterato
         # Plans made for lists of any length look up ids one by one, however large the tables are.
         "plan_cache_mode": "force_generic_plan",
     }
-    probe = await asyncpg.connect(database_url, timeout=10)
+    probe = await connect(timeout=10)
     if probe.get_server_version().major >= 17:
         session["transaction_timeout"] = milliseconds
     await probe.close()
     seconds = settings.statement_seconds_max
-    async with _open_pool(database_url, settings.write_connections_max, seconds, session) as pool:
+    async with _open_pool(connect, settings.write_connections_max, seconds, session) as pool:
         yield pool
 
 
 @asynccontextmanager
 async def _open_pool(
-    database_url: str, size_max: int, seconds_max: float, session: Mapping[str, int | str]
+    connect: Connect, size_max: int, seconds_max: float, session: Mapping[str, int | str]
 ) -> AsyncIterator[asyncpg.Pool]:
     async def keep(connection: object) -> None:
         """Nothing in a session outlives its transaction, so there is nothing to reset."""
 
     async with asyncpg.create_pool(
-        database_url,
-        min_size=1,
+        connect=connect,
+        min_size=0,
         max_size=size_max,
         timeout=10,
         command_timeout=seconds_max,
@@ -216,6 +247,6 @@ async def _open_pool(
         yield pool
 
 
-async def connect_to_listen(database_url: str) -> asyncpg.Connection:
+async def connect_to_listen(primary: Primary) -> asyncpg.Connection:
     """A connection of its own."""
-    return await asyncpg.connect(database_url, timeout=10, server_settings={"application_name": f"{_APPLICATION} feed"})
+    return await primary.connect(server_settings={"application_name": f"{_APPLICATION} feed"})

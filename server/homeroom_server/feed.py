@@ -6,6 +6,7 @@ import anyio
 import asyncpg
 import structlog
 
+from homeroom.errors import Code, error
 from homeroom.protocol import NotificationType
 from homeroom_server.auth import Directory
 from homeroom_server.committer import Moved
@@ -13,11 +14,15 @@ from homeroom_server.hashes.version_hash import VersionHashes
 from homeroom_server.held.bookmarks import Bookmarks
 from homeroom_server.held.news import Changes, Movement, News
 from homeroom_server.held.waiters import Waiters
+from homeroom_server.reading import Reading
 from homeroom_server.store import announcements, registry, streams, types
 from homeroom_server.store.connection import FAILURES
-from homeroom_server.store.types import TypeRow
+from homeroom_server.store.types import Position, TypeRow
 
+OTHER_HISTORY = "the database's history changed during this call; ask again"
 _RECORDS_PER_READ_MAX = 10_000
+_PAUSE_SECONDS_MIN, _PAUSE_SECONDS_MAX = 0.001, 0.05
+"""Between two looks at a standby that does not show yet what was announced."""
 
 Connect = Callable[[], Awaitable[asyncpg.Connection]]
 """Opens a connection of its own to the primary, past any transaction pooler: LISTEN needs one."""
@@ -30,14 +35,16 @@ class Feed:
 
     def __init__(
         self,
-        pool: asyncpg.Pool,
+        reading: Reading,
         waiters: Waiters,
         bookmarks: Bookmarks,
         hashes: VersionHashes,
         directory: Directory,
         poll_seconds: float,
     ) -> None:
-        self._pool = pool
+        self._reading = reading
+        self._connections = reading.connections("feed")
+        self._to_primary = reading.connections_to_primary("feed")
         self._waiters = waiters
         self._bookmarks = bookmarks
         self._hashes = hashes
@@ -66,12 +73,10 @@ class Feed:
 
     async def start(self) -> None:
         """Take the watermarks as they are: whoever waits from now on reads after this."""
-        async with self._pool.acquire() as connection:
+        async with self._connections.acquire() as connection:
             await streams.read_moved(connection, {}, _RECORDS_PER_READ_MAX)  # planned before anybody waits for it
+        await self._directory.refresh()
         await self._look()
-        for number, version in self._pending.items():
-            self._bookmarks.advance(self._types[number], version)
-        self._pending.clear()
         self.alive = True
 
     def signal(self, moved: Moved) -> None:
@@ -82,7 +87,7 @@ class Feed:
     async def announce(self, moved: Moved) -> None:
         """Tell every other node; a lost word costs them a poll, never a change."""
         try:
-            async with self._pool.acquire() as connection:
+            async with self._to_primary.acquire() as connection:
                 await announcements.notify_moved(connection, moved.row.number, moved.low, moved.high)
         except FAILURES as failure:
             log.warning("announcement lost", kind=type(failure).__name__)
@@ -137,14 +142,32 @@ class Feed:
                 log.warning("the database is away", kind=type(failure).__name__)
 
     async def _look(self) -> None:
-        async with self._pool.acquire() as connection:
+        async with self._connections.acquire() as connection:
             position = await types.read_position(connection)
-        self._bookmarks.epoch = position.epoch
+        if position.epoch != self._bookmarks.epoch:
+            await self._begin_history(position)
         for row in position.types:
             self._meet(row)
             self._note(row.number, row.watermark)
-        if position.directory_version != self._directory.version:
-            await self._directory.refresh()
+        if position.directory_version > self._directory.version:
+            try:
+                await self._directory.refresh()
+            except FAILURES as failure:
+                log.warning("organizations and keys cannot be read", kind=type(failure).__name__)
+
+    async def _begin_history(self, position: Position) -> None:
+        """What was told in another history is no measure of this one, and no hash that agreed there agrees here."""
+        async with self._reading.turn:
+            another = bool(self._bookmarks.epoch)
+            self._bookmarks.begin(position.epoch)
+            self._pending.clear()
+            for row in position.types:
+                self._meet(row)
+                self._bookmarks.advance(row.notification_type, row.watermark)
+            if another:
+                log.warning("the database has another history", epoch=position.epoch)
+                self._waiters.refuse_all(error(Code.CORE_NOT_AVAILABLE, OTHER_HISTORY))
+                await self._directory.refresh()
 
     def _meet(self, row: TypeRow) -> None:
         self._types[row.number] = row.notification_type
@@ -158,33 +181,59 @@ class Feed:
             self._signalled.set()
 
     async def _wake(self) -> None:
+        pause_seconds = _PAUSE_SECONDS_MIN
         while True:
             await self._signalled.wait()
             self._signalled = anyio.Event()
             pending, self._pending = self._pending, {}
-            watched = {}
-            for number, high in pending.items():
-                notification_type = self._types[number]
-                if self._waiters.watched(notification_type):
-                    watched[number] = self._bookmarks.seen(notification_type)
-                else:
-                    self._hashes.moved_unseen(number, high)
-                    self._bookmarks.advance(notification_type, high)
-            if watched:
-                try:
-                    news = await self._read(watched)
-                except FAILURES as failure:
-                    # Nobody is woken and no bookmark moves: the next look at the watermarks brings it again.
-                    log.warning("cannot tell who is concerned", kind=type(failure).__name__)
-                    continue
-                await self._waiters.wake(news)
-                for number in watched:
-                    self._note(number, pending[number])  # what a cut read has left
+            try:
+                async with self._reading.turn:
+                    reached = await self._reached(pending)
+                    await self._wake_up_to(reached)
+            except FAILURES as failure:
+                # Nobody is woken and no bookmark moves: the next look at the watermarks brings it again.
+                log.warning("cannot tell who is concerned", kind=type(failure).__name__)
+                continue
             advanced, self._advanced = self._advanced, anyio.Event()
             advanced.set()
+            for number, high in pending.items():
+                self._note(number, high)  # what a cut read has left, and what a standby does not show yet
+            if reached.keys() == pending.keys():
+                pause_seconds = _PAUSE_SECONDS_MIN
+            else:
+                await anyio.sleep(pause_seconds)
+                pause_seconds = min(2 * pause_seconds, _PAUSE_SECONDS_MAX)
+
+    async def _reached(self, pending: Mapping[int, int]) -> Mapping[int, int]:
+        """Of the versions that were announced, those of which this node's reader shows something, and how much."""
+        if self._reading.place.is_primary:
+            return pending
+        async with self._connections.acquire() as connection:
+            shown = await types.read_types(connection, list(pending))
+        return {
+            number: min(high, shown[number].watermark)
+            for number, high in pending.items()
+            if number in shown and shown[number].watermark > self.seen(self._types[number])
+        }
+
+    async def _wake_up_to(self, reached: Mapping[int, int]) -> None:
+        watched = {}
+        for number, high in reached.items():
+            notification_type = self._types[number]
+            if self._waiters.watched(notification_type):
+                watched[number] = self._bookmarks.seen(notification_type)
+            else:
+                self._hashes.moved_unseen(number, high)
+                self._bookmarks.advance(notification_type, high)
+        if watched:
+            news = await self._read(watched)
+            if news.epoch == self._bookmarks.epoch:
+                await self._waiters.wake(news)
+            else:
+                self._look_now.set()  # which begins the other history
 
     async def _read(self, since: Mapping[int, int]) -> News:
-        async with self._pool.acquire() as connection:
+        async with self._connections.acquire() as connection:
             rows = await streams.read_moved(connection, since, _RECORDS_PER_READ_MAX)
         moved: dict[int, Movement] = {}
         for row in rows:

@@ -8,7 +8,7 @@ from homeroom.protocol import MINISTRY
 from homeroom_server.auth import Role, hash_key, new_key
 from homeroom_server.organizations import parse_organizations
 from homeroom_server.rule_set import id_or_none
-from homeroom_server.store import access_triggers, associations, moves, registry, triggers, types
+from homeroom_server.store import access_triggers, associations, history, moves, registry, triggers, types
 from homeroom_server.store.connection import Conn
 
 
@@ -84,6 +84,29 @@ async def set_client_disabled(connection: Conn, name: str, *, disabled: bool) ->
         if not await registry.set_client_disabled(connection, name, disabled=disabled):
             raise OperationError(f"there is no client named {name!r}")
         await registry.announce_directory(connection)
+
+
+async def begin_history(connection: Conn, reason: str) -> None:
+    """A new epoch (protocol 1): for a database that was put back to an earlier state where nothing else shows it."""
+    if not reason.strip():
+        raise OperationError("say why: the reason is kept")
+    async with connection.transaction():
+        await history.begin(connection, reason, await history.read_server(connection))
+        await registry.announce_directory(connection)
+
+
+async def list_histories(connection: Conn) -> list[dict[str, Any]]:
+    """Every epoch that the database has had, the one that goes on last."""
+    return [
+        {
+            "epoch": each.epoch,
+            "begunAt": each.begun_at.isoformat(timespec="seconds"),
+            "reason": each.reason,
+            "begunAbove": each.begun_above,
+            "kept": dict(each.kept),
+        }
+        for each in await history.read_histories(connection)
+    ]
 
 
 async def list_clients(connection: Conn) -> list[dict[str, Any]]:

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from zoneinfo import ZoneInfo
 
 import anyio
-import asyncpg
 
 from homeroom_server import collection, database
 from homeroom_server.access.worker import AccessWorker
@@ -21,6 +20,8 @@ from homeroom_server.hashes.hashing import Hashing
 from homeroom_server.hashes.version_hash import VersionHashes
 from homeroom_server.held.bookmarks import Bookmarks
 from homeroom_server.held.waiters import Waiters
+from homeroom_server.primary import Primary
+from homeroom_server.reading import Connections, Reading, open_reading
 from homeroom_server.settings import Settings
 from homeroom_server.single_flight import SingleFlight
 from homeroom_server.status.processor import Processor
@@ -33,10 +34,12 @@ class Services:
     settings: Settings
     catalogue: Catalogue
     time_zone: ZoneInfo
-    pool: asyncpg.Pool
-    bulk_pool: asyncpg.Pool
+    reading: Reading
+    pool: Connections
+    bulk_pool: Connections
     bulk_readers: Admission
     flights: SingleFlight
+    primary_flights: SingleFlight
     directory: Directory
     waiters: Waiters
     feed: Feed
@@ -55,21 +58,22 @@ async def open_services(settings: Settings, database_url: str) -> AsyncIterator[
     Raises CatalogueError, or what the database says if it cannot be reached.
     """
     catalogue = load_catalogue(settings.catalogue)
+    primary = Primary(database_url)
+    bookmarks = Bookmarks()
     async with (
-        database.open_read_pool(database_url, settings, settings.read_connections_max) as pool,
-        database.open_read_pool(database_url, settings, settings.bulk_connections_max) as bulk_pool,
-        database.open_feed_pool(database_url, settings) as feed_pool,
-        database.open_write_pool(database_url, settings) as write_pool,
+        open_reading(primary, settings, bookmarks) as reading,
+        database.open_write_pool(primary.connect, settings) as write_pool,
         anyio.create_task_group() as tasks,
     ):
+        pool, bulk_pool = reading.connections("usual"), reading.connections("bulk")
         flights = SingleFlight(pool, tasks)
-        directory = Directory(flights)
-        bookmarks = Bookmarks()
+        primary_flights = SingleFlight(reading.connections_to_primary("usual"), tasks)
+        directory = Directory(primary_flights)
         waiters = Waiters(
             directory, bookmarks, settings.held_requests_per_client_max, settings.held_requests_per_node_max
         )
         hashes = VersionHashes(Hashing(pool, bulk_pool, settings), tasks)
-        feed = Feed(feed_pool, waiters, bookmarks, hashes, directory, settings.feed_poll_seconds)
+        feed = Feed(reading, waiters, bookmarks, hashes, directory, settings.feed_poll_seconds)
 
         async def announce(moved: Moved) -> None:
             feed.signal(moved)
@@ -82,9 +86,11 @@ async def open_services(settings: Settings, database_url: str) -> AsyncIterator[
         committer = Committer(write_pool, tasks, announce, catalogue, settings)
         processor = Processor(write_pool, committer, catalogue, settings)
         access_worker = AccessWorker(write_pool, catalogue, settings, announce)
-        await directory.refresh()
+        await reading.start()
         await feed.start()
-        tasks.start_soon(feed.run, lambda: database.connect_to_listen(database_url))
+        tasks.start_soon(reading.run)
+        tasks.start_soon(primary.watch, settings.primary_look_seconds)
+        tasks.start_soon(feed.run, lambda: database.connect_to_listen(primary))
         tasks.start_soon(processor.run)
         tasks.start_soon(access_worker.run)
         tasks.start_soon(collection.run, write_pool, settings)
@@ -94,10 +100,12 @@ async def open_services(settings: Settings, database_url: str) -> AsyncIterator[
             settings,
             catalogue,
             ZoneInfo(settings.time_zone),
+            reading,
             pool,
             bulk_pool,
             Admission("bulk_readers_max", settings.bulk_readers_max),
             flights,
+            primary_flights,
             directory,
             waiters,
             feed,

@@ -35,7 +35,9 @@ class Settings:
     """Nodes behind the port; what is "per node" below each of them has."""
     data_dir: str = "homeroom-data"
     database_url: str = ""
-    """Empty: PostgreSQL embedded in `data_dir`."""
+    """Empty: PostgreSQL embedded in `data_dir`. Where it names several hosts, the primary is found among them."""
+    read_database_url: str = ""
+    """Hot standbys to read from, separated by spaces, the preferred one first. Empty: reads go to the primary too."""
     catalogue: str = "alberta"
     """The name of a catalogue that ships, or the path of a TOML file."""
     time_zone: str = "America/Edmonton"
@@ -60,6 +62,12 @@ class Settings:
 
     Each keeps a core of the database busy: about half of its cores is a good number.
     """
+    primary_read_connections_max: int = 2
+    """For reads on the primary while no standby keeps up with it. 0: the node is not ready meanwhile."""
+    standby_behind_seconds_max: float = 2.0
+    """A standby that does not show what the primary showed so long ago is not read from."""
+    primary_look_seconds: float = 5.0
+    """How often a node with several hosts in its database URL looks at all of them: two primaries must not stay."""
     bulk_readers_max: int = 16
     hot_streams_bytes_max: int = 256 * 1024 * 1024
     """Memory for the versions of streams whose hashes are asked for as they move: 26 bytes a record."""

@@ -1,17 +1,29 @@
 """One database read for all who ask the same before it begins."""
 
 from collections.abc import Awaitable, Callable, Hashable
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import anyio
 import anyio.abc
 import asyncpg
+from asyncpg.pool import PoolAcquireContext
 
 from homeroom.errors import Code, error
+from homeroom_server.store.connection import FAILURES
 
 T = TypeVar("T")
 U = TypeVar("U")
 Connection = asyncpg.pool.PoolConnectionProxy
+
+
+class Lender(Protocol):
+    """Lends connections to where the node reads."""
+
+    def acquire(self) -> PoolAcquireContext:
+        """One connection, as a pool does."""
+
+    async def elsewhere(self) -> bool:
+        """After a failure: whether the node reads elsewhere by now, so that it is worth while to try again."""
 
 
 class _Flight(Generic[T]):
@@ -24,8 +36,8 @@ class _Flight(Generic[T]):
 class SingleFlight:
     """A read is joined only by those who asked before it began: what it returns is never older than the question."""
 
-    def __init__(self, pool: asyncpg.Pool, tasks: anyio.abc.TaskGroup) -> None:
-        self._pool = pool
+    def __init__(self, lender: Lender, tasks: anyio.abc.TaskGroup) -> None:
+        self._lender = lender
         self._tasks = tasks
         self._boarding: dict[Hashable, _Flight[Any]] = {}
 
@@ -54,9 +66,12 @@ class SingleFlight:
         then: Callable[[T], Awaitable[U]],
     ) -> None:
         try:
-            async with self._pool.acquire() as connection:
-                del self._boarding[key]
-                found = await read(connection)
+            try:
+                found = await self._read(key, flight, read)
+            except FAILURES:
+                if not await self._lender.elsewhere():
+                    raise
+                found = await self._read(key, flight, read)
             flight.result = await then(found)
             flight.failure = None
         except Exception as failure:  # handed to those who asked; the node goes on
@@ -65,6 +80,12 @@ class SingleFlight:
             flight.failure = failure
         finally:
             flight.landed.set()
+
+    async def _read(self, key: Hashable, flight: _Flight[Any], read: Callable[[Connection], Awaitable[T]]) -> T:
+        async with self._lender.acquire() as connection:
+            if self._boarding.get(key) is flight:
+                del self._boarding[key]
+            return await read(connection)
 
 
 async def _as_it_is(found: T) -> T:

@@ -69,7 +69,7 @@ def with_connection(settings: Settings, work: Callable[[asyncpg.Connection], Awa
 
     async def connected(url: str) -> T:
         await database.apply_schema(url)
-        connection = await asyncpg.connect(url, timeout=10)
+        connection = await database.connect_to_primary(url)
         try:
             return await work(connection)
         finally:

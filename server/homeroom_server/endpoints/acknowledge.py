@@ -42,7 +42,7 @@ async def acknowledge(request: Request) -> Response:
         faults.add(Code.NOT_OF_SCHEMA, "/id", f"is not {definition.id_words}")
     faults.raise_if_any()
     assert record_id is not None, "faults have been raised"
-    answer = await services.committer.commit(
+    committed = await services.committer.commit(
         Acknowledgement(
             notification_type,
             caller,
@@ -52,4 +52,4 @@ async def acknowledge(request: Request) -> Response:
             AcknowledgementState(document["state"]),
         )
     )
-    return requests.json_response(answer, services.feed.epoch)
+    return requests.json_response(*committed)

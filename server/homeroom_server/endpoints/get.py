@@ -9,6 +9,7 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
+from homeroom.errors import Code, error
 from homeroom.protocol import RECORDS_PER_CALL_MAX, NotificationType
 from homeroom_server import audience
 from homeroom_server.catalogue import TypeDefinition
@@ -17,8 +18,9 @@ from homeroom_server.endpoints.catch_up import wait_until_seen
 from homeroom_server.endpoints.requests import VERSION_SCHEMA, Faults
 from homeroom_server.json_schema import compile_schema
 from homeroom_server.services import Services
+from homeroom_server.single_flight import SingleFlight
 from homeroom_server.store import streams
-from homeroom_server.store.connection import Conn
+from homeroom_server.store.connection import FAILURES, Conn
 from homeroom_server.store.streams import RecordRow
 
 _SCHEMA = compile_schema(
@@ -80,18 +82,24 @@ async def get(request: Request) -> Response:
     items = _parse(requests.parse_json(body), definition)
     viewer = audience.viewer(definition, caller)
 
-    async def look() -> _Answer:
+    async def look(flights: SingleFlight) -> _Answer:
         """One read for all who look with the same eyes and sent the same bytes: a change wakes thousands at once."""
-        return await services.flights.read_then(
+        return await flights.read_then(
             ("get", notification_type, viewer, body),
             lambda connection: _read(connection, notification_type, viewer, definition, items),
             lambda page: _answer(items, page),
         )
 
-    answer = await look()
+    answer = await look(services.flights)
     if answer.too_new is not None:
         await wait_until_seen(services, notification_type, answer.too_new)
-        answer = await look()
+        answer = await look(services.flights)
+    if answer.too_new is not None and not services.reading.place.is_primary:
+        try:
+            answer = await look(services.primary_flights)
+        except FAILURES as failure:
+            detail = "this node has not yet seen a version that was asked for, and the primary cannot be reached"
+            raise error(Code.NODE_BEHIND, detail) from failure
     return requests.json_response(answer.encoded, answer.epoch)
 
 

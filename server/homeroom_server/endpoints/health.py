@@ -20,12 +20,15 @@ async def readyz(request: Request) -> Response:
     reasons = []
     if services.waiters.draining:
         reasons.append("draining")
-    if not services.feed.alive:
+    if services.reading.trouble:
+        reasons.append(services.reading.trouble)
+    elif not services.feed.alive:
         reasons.append("the database cannot be reached")
     body = {
         "status": "not ready" if reasons else "ready",
         "reasons": reasons,
         "epoch": services.feed.epoch,
+        "reads": services.reading.place.name,
         "held": services.waiters.held,
         "pid": os.getpid(),
     }

@@ -13,6 +13,7 @@ from homeroom_server import audience
 from homeroom_server.auth import Caller
 from homeroom_server.availability import HASH_PUT_OFF_SECONDS_MAX, Entry, Finding
 from homeroom_server.endpoints import requests
+from homeroom_server.endpoints.catch_up import was_given_out
 from homeroom_server.endpoints.parked import Parked, parked
 from homeroom_server.endpoints.requests import VERSION_SCHEMA, Faults
 from homeroom_server.endpoints.waiting import WaitingTask
@@ -91,25 +92,28 @@ async def _caught_up(services: Services, question: _Question) -> Finding:
     entries = question.entries
     patience_seconds = _PATIENCE_SECONDS if question.wait_seconds else HASH_PUT_OFF_SECONDS_MAX
     finding = await services.availability.look(entries, patience_seconds)
-    _check_history(entries, finding)
+    await _check_history(services, entries, finding)
     if finding.behind:
         deadline = anyio.current_time() + services.settings.catch_up_seconds
         for entry in entries:
             await services.feed.reach(entry.notification_type, entry.max_core_version, deadline)
         finding = await services.availability.look(entries, patience_seconds)
-        _check_history(entries, finding)
     if finding.behind:
         names = ", ".join(map(str, finding.behind))
         raise error(Code.NODE_BEHIND, f"this node has not yet seen the version that the client holds: {names}")
     return finding
 
 
-def _check_history(entries: tuple[Entry, ...], finding: Finding) -> None:
-    if finding.beyond:
-        pointers = [
-            f"/types/{i}/maxCoreVersion" for i, e in enumerate(entries) if e.notification_type in finding.beyond
-        ]
-        names, wrong = ", ".join(map(str, finding.beyond)), [Fault(p, "above every version") for p in pointers]
+async def _check_history(services: Services, entries: tuple[Entry, ...], finding: Finding) -> None:
+    beyond = [
+        place
+        for place, entry in enumerate(entries)
+        if entry.notification_type in finding.behind
+        and not await was_given_out(services, entry.max_core_version, finding.counter)
+    ]
+    if beyond:
+        names = ", ".join(str(entries[place].notification_type) for place in beyond)
+        wrong = [Fault(f"/types/{place}/maxCoreVersion", "above every version") for place in beyond]
         raise error(Code.OTHER_HISTORY, f"the Core never gave out versions this high: {names}", wrong)
 
 

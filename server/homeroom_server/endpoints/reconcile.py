@@ -10,11 +10,12 @@ from homeroom.errors import Code
 from homeroom.protocol import RANGES_PER_CALL_MAX
 from homeroom_server import audience
 from homeroom_server.endpoints import requests
-from homeroom_server.endpoints.catch_up import reach
+from homeroom_server.endpoints.catch_up import must_show, reach
 from homeroom_server.endpoints.requests import VERSION_SCHEMA, Faults
 from homeroom_server.json_schema import compile_schema
 from homeroom_server.reconcile import AskedRange, compare
 from homeroom_server.services import Services
+from homeroom_server.store import bulk
 
 _BORDER = {"type": ["string", "null"], "pattern": "^[A-Za-z0-9._-]{1,64}$"}
 _SCHEMA = compile_schema(
@@ -59,10 +60,13 @@ async def reconcile(request: Request) -> Response:
     faults.raise_if_any()
     asked = [AskedRange(r["from"], r["to"], int(r["count"]), r["fingerprint"]) for r in ranges]
     with services.bulk_readers.admit():
-        position = await reach(services, notification_type, int(document["maxCoreVersion"]))
+        version = int(document["maxCoreVersion"])
+        await reach(services, notification_type, version)
         async with services.bulk_pool.acquire() as connection:
+            position = await bulk.read_type_position(connection, notification_type)
+            must_show(position, version)  # the node may have begun to read elsewhere
             viewer = audience.viewer(definition, caller)
             answers = await compare(connection, position.type_number or 0, viewer, asked)
     ids = [record["id"] for answer in answers for record in answer.get("records", ())]
-    services.client_streams.reconciled(caller, str(notification_type), int(document["maxCoreVersion"]), ids)
+    services.client_streams.reconciled(caller, str(notification_type), version, ids)
     return requests.json_response(orjson.dumps({"ranges": answers}), position.epoch)

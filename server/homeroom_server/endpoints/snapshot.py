@@ -107,7 +107,7 @@ class _Stream(Response):
                     _PAGE_ROWS_MAX,
                     _PAGE_BYTES_MAX,
                 )
-            if page.epoch != window.epoch or page.horizon > window.until:
+            if page.epoch != window.epoch or not page.horizon <= window.until <= page.watermark:
                 return
             yield page.lines
             after = page.last_version

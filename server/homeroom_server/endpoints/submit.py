@@ -61,8 +61,7 @@ async def submit(request: Request) -> Response:
     body = await requests.read_body(request, services.settings.body_bytes_max)
     call = _call_key(requests.header(request, b"idempotency-key"), caller, notification_type, body)
     submission = _parse(requests.parse_json(body), services, caller, notification_type, definition, call)
-    answer = await services.committer.commit(submission)
-    return requests.json_response(answer, services.feed.epoch)
+    return requests.json_response(*await services.committer.commit(submission))
 
 
 def _call_key(header: str | None, caller: Caller, notification_type: NotificationType, body: bytes) -> CallKey | None:

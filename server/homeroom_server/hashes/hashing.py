@@ -8,13 +8,12 @@ from typing import TypeVar
 
 import anyio
 import anyio.to_thread
-import asyncpg
 import structlog
 
 from homeroom_server.hashes.hot_stream import RECORD_BYTES, HotStream, Inconsistent, unpacked
 from homeroom_server.hashes.recent import Recent
 from homeroom_server.settings import Settings
-from homeroom_server.single_flight import Connection
+from homeroom_server.single_flight import Connection, Lender
 from homeroom_server.store import hashes
 
 Stream = tuple[int, int | None]
@@ -56,7 +55,7 @@ class Digest:
 class _Lane:
     """A pool of which hashes take so many connections at once, however many are waited for."""
 
-    def __init__(self, pool: asyncpg.Pool, at_once_max: int) -> None:
+    def __init__(self, pool: Lender, at_once_max: int) -> None:
         self._pool = pool
         self._turns = anyio.CapacityLimiter(at_once_max)
 
@@ -69,7 +68,7 @@ class _Lane:
 class Hashing:
     """Computes hashes; of one stream never two at once. Keeps hot streams, those used last."""
 
-    def __init__(self, pool: asyncpg.Pool, bulk_pool: asyncpg.Pool, settings: Settings) -> None:
+    def __init__(self, pool: Lender, bulk_pool: Lender, settings: Settings) -> None:
         self._usual = _Lane(pool, max(1, settings.read_connections_max // 2))
         self._large = _Lane(bulk_pool, 1)
         self._hot_bytes_max = settings.hot_streams_bytes_max

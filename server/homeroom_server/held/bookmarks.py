@@ -19,6 +19,13 @@ class Bookmarks:
         self._seen: dict[NotificationType, int] = {}
         self._still: dict[NotificationType, Part] = {}
 
+    def begin(self, epoch: str) -> None:
+        """Another history of the database: nothing has been told of it yet."""
+        self.epoch = epoch
+        self.horizons.clear()
+        self._seen.clear()
+        self._still.clear()
+
     def seen(self, notification_type: NotificationType) -> int:
         return self._seen.get(notification_type, 0)
 

@@ -142,6 +142,14 @@ class Waiters:
         if held.outlet is not None:
             self._take(held).answer(self._bookmarks.nothing(held.interest.types, held.cursors))
 
+    def refuse_all(self, failure: HomeroomError) -> None:
+        """End every wait with an error, before any of them can end otherwise; who is still looking looks again."""
+        for held in self._watching():
+            held.moved = True
+        for held in self._due.members():
+            if held.outlet is not None:
+                self._take(held).refuse(failure)
+
     async def drain(self, seconds: float) -> None:
         """Release every held request within `seconds`, at random moments, and hold no more."""
         self.draining = True
@@ -160,6 +168,12 @@ class Waiters:
                 self._take(held).refuse(failure)
                 return
         self._take(held).answer(answer)
+
+    def _watching(self) -> Iterator[Held]:
+        for whole in self._whole.values():
+            yield from whole
+        for entry in self._viewers.values():
+            yield from entry if isinstance(entry, set) else (entry,)
 
     def _concerned(self, news: News) -> set[Held]:
         found: set[Held] = set()

@@ -23,6 +23,7 @@ class Page:
     """Finished lines of NDJSON, and the last version among them (None: nothing is left in the window)."""
 
     epoch: str
+    watermark: int
     horizon: int
     last_version: int | None
     lines: bytes
@@ -107,7 +108,7 @@ async def read_page(
                     || ',"body":' || s_body || '}', '}') as line
             from measured where bytes_before < $7
         )
-        select c.epoch::text, t.horizon, l.last_version, coalesce(l.lines, '') as lines
+        select c.epoch::text, t.watermark, t.horizon, l.last_version, coalesce(l.lines, '') as lines
         from core c join notification_type t on t.number = $1
         cross join (
             select max(version) as last_version,

@@ -98,13 +98,13 @@ async def read_current(
 
 async def write_records(
     connection: Conn, row: TypeRow, writes: Sequence[RecordWrite], showing: Showing, *, raise_triggers: bool
-) -> list[int]:
-    """Store accepted changes in one statement; their versions, in order. Only under the type's lock.
+) -> tuple[list[int], str]:
+    """Store accepted changes in one statement; their versions, in order, and the epoch. Only under the type's lock.
 
     Draws the versions, writes records and the rows of those who see them, raises status and access triggers, moves
     the watermark. UniqueViolationError: an id exists by now under another year.
     """
-    return await connection.fetchval(  # type: ignore[no-any-return]
+    stored = await connection.fetchrow(
         """
         with incoming as materialized (
             select w.id, coalesce(w.is_new, true) as is_new, coalesce(w.deleted, false) as deleted, w.owner, w.student,
@@ -173,7 +173,7 @@ async def write_records(
         ), marked as (
             update notification_type set watermark = (select max(version) from incoming) where number = $2
         )
-        select array_agg(version order by version) from incoming
+        select array_agg(version order by version) as versions, (select epoch::text from core) as epoch from incoming
         """,
         row.record_type,
         row.number,
@@ -192,6 +192,8 @@ async def write_records(
         showing.follows_student,
         showing.always,
     )
+    assert stored is not None, "an aggregate has one row"
+    return stored["versions"], stored["epoch"]
 
 
 def _unless_all(column: list[T], usual: T) -> list[T]:

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import asyncpg
 
+from homeroom_server.store.history import read_server
+
 SCHEMA_VERSION = 1
 _SCHEMA_FILE = Path(__file__).parent.parent / "schema.sql"
 _SCHEMA_LOCK = 3
@@ -20,9 +22,18 @@ async def apply(connection: asyncpg.Connection) -> bool:
         await connection.execute("select pg_advisory_xact_lock($1, 0)", _SCHEMA_LOCK)
         if await connection.fetchval("select to_regclass('core')") is None:
             await connection.execute(_SCHEMA_FILE.read_text(encoding="utf-8"))
+            server = await read_server(connection)
             await connection.execute(
-                "insert into core (schema_version, key_secret) values ($1, $2)",
+                """
+                with begun as (
+                    insert into history (reason, begun_above, kept) values ('made', 0, '{}') returning epoch
+                )
+                insert into core (schema_version, epoch, system_identifier, timeline, key_secret)
+                select $1, epoch, $2, $3, $4 from begun
+                """,
                 SCHEMA_VERSION,
+                server.system_identifier,
+                server.timeline,
                 secrets.token_bytes(32),
             )
             return True

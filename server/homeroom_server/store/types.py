@@ -45,6 +45,15 @@ async def read_position(connection: Conn) -> Position:
     return Position(row["epoch"], row["directory_version"], tuple(_type_row(*t) for t in row["types"]))
 
 
+async def read_epoch(connection: Conn) -> str:
+    return str(await connection.fetchval("select epoch from core"))
+
+
+async def read_counter(connection: Conn) -> int:
+    """The highest version that was ever given out, or close above it on a standby."""
+    return int(await connection.fetchval("select last_value from core_version"))
+
+
 async def find_type(connection: Conn, wanted: NotificationType) -> TypeRow | None:
     """The row of a type, or None as long as no record of it was ever accepted."""
     row = await connection.fetchrow(
