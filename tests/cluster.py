@@ -95,6 +95,10 @@ class Postgres:
         """The first column of the first row, as text."""
         return self._run("psql", "-X", "-A", "-t", "-d", self.url, "-c", statement).strip()
 
+    def program(self, name: str) -> Path:
+        """One of PostgreSQL's own programs, of this server's version."""
+        return _programs() / name
+
     @property
     def running(self) -> bool:
         with suppress(OSError, ValueError, IndexError):

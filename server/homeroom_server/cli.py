@@ -228,10 +228,9 @@ def epoch(
     if as_json:
         typer.echo(json.dumps({"epoch": found[-1]["epoch"], "histories": found}))
         return
-    table = Table("epoch", "begun at", "why", "versions above")
     for each in found:
-        table.add_row(each["epoch"], each["begunAt"], each["reason"], f"{each['begunAbove']:,}")
-    out.print(table)
+        said = f"{each['epoch']} begun {each['begunAt']}, its versions above {each['begunAbove']:,}: {each['reason']}"
+        out.print(said, markup=False, highlight=False, soft_wrap=True)
 
 
 @app.command("explain-mismatch")
