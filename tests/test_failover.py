@@ -168,7 +168,15 @@ async def test_a_database_restored_on_another_server_has_another_history(
     other.start()
     try:
         dump = await anyio.run_process([province.primary.program("pg_dump"), province.primary.url])
-        restore = [province.primary.program("psql"), "-X", "-q", "-d", other.url, "-v", "ON_ERROR_STOP=1"]
+        restore: list[str | Path] = [
+            province.primary.program("psql"),
+            "-X",
+            "-q",
+            "-d",
+            other.url,
+            "-v",
+            "ON_ERROR_STOP=1",
+        ]
         await anyio.run_process(restore, input=dump.stdout)
         async with open_core(other.url, plain) as node:
             writer = await node.client("S.0982")

@@ -8,6 +8,7 @@ from itertools import count, pairwise
 from pathlib import Path
 
 import anyio
+import anyio.lowlevel
 import httpx
 import pytest
 from hypothesis import given, settings
@@ -24,7 +25,7 @@ from homeroom import (
     StorageError,
     version_hash,
 )
-from homeroom.replica import Difference, SqliteStorage, Storage
+from homeroom.replica import Difference, Progress, SqliteStorage, Storage
 from homeroom.replica.machine import Phase
 from tests.records import Json
 from tests.scripted_core import ScriptedCore, copied, problem
@@ -273,6 +274,40 @@ async def test_a_record_that_is_taken_as_it_is_is_not_taken_from_a_node_that_is_
         await k.sync()
         k.check()
         assert asked.count(0) == 3
+
+
+async def test_a_hash_that_was_held_over_a_change_of_history_proves_nothing() -> None:
+    async with kept() as k:
+        held = anyio.Event()
+        proved_wrongly: list[str] = []
+
+        def restored_meanwhile(core: ScriptedCore, path: str, body: Json) -> httpx.Response | None:
+            if path == "is-data-available" and body["waitSeconds"] and not held.is_set():
+                held.set()
+                del core.streams["Note"]["n003"]
+                core.restored(core.streams)
+                return core._json({"types": [core._look({**body["types"][0], "versionHash": core_hash(core)})]})
+            return None
+
+        def look(progress: Progress) -> None:
+            if not progress.state.in_doubt and dict(k.storage.live("Note")) != k.core.live("Note"):
+                proved_wrongly.append(progress.what)
+
+        k.core.before = restored_meanwhile
+        with anyio.fail_after(10):
+            async with (
+                Client("http://scripted", "key", transport=k.core) as client,
+                Replica(k.storage, client, ["Note"], wait_seconds=1, progress=look) as replica,
+            ):
+                await held.wait()
+                while dict(k.storage.live("Note")) != k.core.live("Note"):
+                    await anyio.lowlevel.checkpoint()
+                await replica.in_step()
+        assert proved_wrongly == []
+
+
+def core_hash(core: ScriptedCore) -> str:
+    return version_hash(core.live("Note").values())
 
 
 async def test_what_a_page_brought_before_a_stop_is_kept() -> None:

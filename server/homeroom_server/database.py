@@ -145,10 +145,11 @@ async def check_connections(database_url: str, settings: Settings) -> None:
         allowed = await connections_allowed(connection)
     finally:
         await connection.close()
+    sizes = PoolSizes.at_primary(settings)
     kinds = {
-        "read_connections_max": settings.read_connections_max,
+        "primary_read_connections_max" if settings.read_database_url else "read_connections_max": sizes.usual,
         "write_connections_max": settings.write_connections_max,
-        "bulk_connections_max": settings.bulk_connections_max,
+        "bulk_connections_max": sizes.bulk,
     }
     each = sum(kinds.values()) + _FEED_CONNECTIONS_MAX + 1
     needed = settings.workers * each + 1
@@ -170,8 +171,15 @@ class PoolSizes:
     bulk: int
 
     @classmethod
-    def of(cls, settings: Settings) -> "PoolSizes":
+    def usually(cls, settings: Settings) -> "PoolSizes":
         return cls(settings.read_connections_max, settings.bulk_connections_max)
+
+    @classmethod
+    def at_primary(cls, settings: Settings) -> "PoolSizes":
+        """Few, where standbys are there to be read from."""
+        if settings.read_database_url:
+            return cls(max(1, settings.primary_read_connections_max), 1)
+        return cls.usually(settings)
 
 
 def connector(database_url: str) -> Connect:

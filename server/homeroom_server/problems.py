@@ -53,4 +53,5 @@ DATABASE_AWAY = (
     asyncpg.PostgresConnectionError,
     asyncpg.OperatorInterventionError,
     asyncpg.InsufficientResourcesError,
+    asyncpg.SerializationError,  # a standby ends a read that stands in the way of what it replays
 )

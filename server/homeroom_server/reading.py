@@ -135,7 +135,7 @@ class Reading:
         position = await _position(standby)
         if position is None:
             return False
-        since = anyio.current_time() - self._behind_seconds_max
+        since = anyio.current_time() - max(self._behind_seconds_max, 2 * self._poll_seconds)
         return not reached or any(
             mark.read_at >= since and covers(position, mark.position) for mark in reversed(self._marks)
         )
@@ -154,7 +154,7 @@ class Reading:
 async def open_reading(primary: Primary, settings: Settings, bookmarks: Bookmarks) -> AsyncIterator[Reading]:
     """Where a node with these settings reads."""
     standbys = settings.read_database_url.split()
-    sizes = database.PoolSizes.of(settings)
+    sizes = database.PoolSizes.usually(settings)
     async with AsyncExitStack() as stack:
 
         async def opened(name: str, connect: database.Connect, sizes: database.PoolSizes, *, is_primary: bool) -> Place:
@@ -165,8 +165,7 @@ async def open_reading(primary: Primary, settings: Settings, bookmarks: Bookmark
             }
             return Place(name, is_primary, pools)
 
-        fallback = database.PoolSizes(max(1, settings.primary_read_connections_max), 1) if standbys else sizes
-        first = await opened("primary", primary.connect, fallback, is_primary=True)
+        first = await opened("primary", primary.connect, database.PoolSizes.at_primary(settings), is_primary=True)
         others = []
         for number, url in enumerate(standbys, 1):
             connect = _caught_up(database.connector(url), bookmarks, settings.standby_behind_seconds_max)

@@ -104,16 +104,19 @@ class Follower:
     async def _ask(self, names: Sequence[str], wait_seconds: int) -> None:
         """One question and what its answer asks for, type by type: one that fails does not keep the others waiting."""
         asked = [await self._question(name) for name in names]
-        answer = await self._held(asked, wait_seconds)
+        at_once = wait_seconds == 0 or any(self._ledger.states[name].in_doubt for name in names)
+        answer = await self._held(asked, 0 if at_once else wait_seconds)
         if answer is None:
             return
         failures: list[RetryLater | StorageError] = []
         for entry, question, name in zip(answer.types, asked, names, strict=True):
             state = self._ledger.states[name]
+            # A hash that was held may have been judged in the history before the one that the answer is of.
+            judged = "versionHash" in question and (at_once or state.epoch == answer.epoch)
             if state.epoch not in ("", answer.epoch) and not state.other_epoch:
                 await self._ledger.note(name, Happening(What.NEW_EPOCH))
             try:
-                await self._answered(name, entry, answer.epoch if "versionHash" in question else "")
+                await self._answered(name, entry, answer.epoch if judged else "")
             except FixRequest as failure:
                 await self._ledger.note(name, Happening(What.REFUSED, trouble=str(failure)))
             except (RetryLater, StorageError) as failure:
@@ -124,14 +127,13 @@ class Follower:
     async def _held(self, asked: Sequence[dict[str, Any]], wait_seconds: int) -> Availability | None:
         """The answer; None if meanwhile a type was loaded that has to be asked for as well."""
         asked_names = {question["notificationType"] for question in asked}
-        in_doubt = any(self._ledger.states[name].in_doubt for name in asked_names)
         begun = anyio.current_time()
         answer: Availability | None = None
         failed: HomeroomError | None = None
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._cancel_when_loaded, asked_names, tasks.cancel_scope)
             try:
-                answer = await self._client.is_data_available(asked, 0 if in_doubt else wait_seconds)
+                answer = await self._client.is_data_available(asked, wait_seconds)
             except HomeroomError as failure:
                 failed = failure
             tasks.cancel_scope.cancel()
