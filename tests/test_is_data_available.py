@@ -512,6 +512,36 @@ async def test_a_wait_that_ends_while_others_are_woken_does_not_pass_the_change(
     assert (ended["reason"], ended["maxCoreVersion"] < version) == ("none", True)
 
 
+async def test_a_wake_by_a_public_type_tells_nothing_of_what_moved_with_it_elsewhere(
+    plain_core: Core, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, gate, began = plain_core.services.feed._read, anyio.Event(), anyio.Event()
+    writer, reader = await plain_core.client("S.0982"), await plain_core.client("S.0990")
+    answers: list[Any] = []
+
+    async def read_and_wait(since: Any) -> News:
+        news = await read(since)
+        began.set()
+        await gate.wait()  # so that the next read finds both types
+        return news
+
+    async def hold() -> None:
+        asked = [{"notificationType": name, "maxCoreVersion": 0} for name in ("Note", "Bulletin")]
+        answers.append((await reader.is_data_available(asked, 300)).types)
+
+    monkeypatch.setattr(plain_core.services.feed, "_read", read_and_wait)
+    with anyio.fail_after(10):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(hold)
+            await until_held(plain_core)
+            await accepted(writer, "Note", note("a"))
+            await began.wait()
+            await accepted(writer, "Note", note("b"))
+            (version,) = await accepted(writer, "Bulletin", note("c"))
+            gate.set()
+    assert [pairs(entry) for entry in answers[0]] == [[], [("c", version)]]
+
+
 async def test_every_answer_names_the_epoch(plain_core: Core) -> None:
     school = await plain_core.client("S.0982")
     epoch = (await school.hello()).epoch

@@ -8,6 +8,9 @@ from homeroom.protocol import NotificationType
 from homeroom_server.held.answer import Answer, Part, answer_of
 from homeroom_server.held.bookmarks import Bookmarks
 
+_NOBODY = 0
+"""No organisation's number: who looks with these eyes is told of nothing but what everybody sees."""
+
 
 class Interest:
     """The types of a request, in its order, and of which it sees everything: one object for all who ask alike."""
@@ -68,7 +71,7 @@ class News:
         self.epoch = epoch
         self.types = {each.notification_type: each for each in moved}
         self._viewers = {viewer for each in moved for viewer in each.streams}
-        self._answers: dict[tuple[Interest, int | None, tuple[int, ...]], Answer | None] = {}
+        self._answers: dict[tuple[Interest, int, tuple[int, ...]], Answer | None] = {}
         self._usual: tuple[Interest, tuple[int, ...], Answer | None] | None = None
 
     def answer(self, bookmarks: Bookmarks, interest: Interest, viewer: int, cursors: tuple[int, ...]) -> Answer | None:
@@ -77,19 +80,17 @@ class News:
             return self._kept(bookmarks, interest, viewer, cursors)
         usual = self._usual  # most who are woken together were told the same the last time
         if usual is None or usual[0] is not interest or usual[1] is not cursors:
-            usual = self._usual = (interest, cursors, self._kept(bookmarks, interest, None, cursors))
+            usual = self._usual = (interest, cursors, self._kept(bookmarks, interest, _NOBODY, cursors))
         return usual[2]
 
-    def _kept(
-        self, bookmarks: Bookmarks, interest: Interest, viewer: int | None, cursors: tuple[int, ...]
-    ) -> Answer | None:
+    def _kept(self, bookmarks: Bookmarks, interest: Interest, viewer: int, cursors: tuple[int, ...]) -> Answer | None:
         key = (interest, viewer, cursors)
         if key not in self._answers:
             self._answers[key] = self._compose(bookmarks, interest, viewer, cursors)
         return self._answers[key]
 
     def _compose(
-        self, bookmarks: Bookmarks, interest: Interest, viewer: int | None, cursors: tuple[int, ...]
+        self, bookmarks: Bookmarks, interest: Interest, viewer: int, cursors: tuple[int, ...]
     ) -> Answer | None:
         parts, found = [], False
         for notification_type, everything, cursor in zip(interest.types, interest.everything, cursors, strict=True):
