@@ -110,13 +110,14 @@ async def test_held_requests_end_with_the_history_they_were_asked_in(province: C
                 await available(reader, "Note", entry["maxCoreVersion"], wait_seconds=300)
             failures.append(failure.value)
 
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(wait)
-            await until_held(node)
-            done = await anyio.to_thread.run_sync(
-                lambda: homeroom("epoch", "--begin", "put back to Tuesday", "--database-url", province.url)
-            )
-            assert "put back to Tuesday" in done.stdout
+        with anyio.fail_after(30):
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(wait)
+                await until_held(node)
+                done = await anyio.to_thread.run_sync(
+                    lambda: homeroom("epoch", "--begin", "put back to Tuesday", "--database-url", province.url)
+                )
+                assert "put back to Tuesday" in done.stdout
         assert [failure.code.value for failure in failures] == [2001]
         answer = await reader.is_data_available(
             [{"notificationType": "Note", "maxCoreVersion": entry["maxCoreVersion"]}], 0
