@@ -1,0 +1,79 @@
+"""The plan of a run: what would be written where, field by field, and why. Stored, shown, approved, then persisted."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Literal
+
+from homeroom_merge.values import Json, Value
+
+SideName = Literal["hub", "sis"]
+
+
+class Kind(StrEnum):
+    """What happens to a record on one side."""
+
+    CREATE = "create"
+    UPDATE = "update"
+    DELETE = "delete"
+    UNDELETE = "undelete"
+    DEACTIVATE = "deactivate"
+
+
+@dataclass(frozen=True, slots=True)
+class FieldChange:
+    """One field that differs: its values, the value it gets, and the rule that decided. Values may be ABSENT."""
+
+    pointer: str
+    base: Value
+    sis: Value
+    hub: Value
+    outcome: Value
+    decided_by: str
+    """`sis`, `hub` or `both` changed alone or alike; else the rule's name, as `explain` gives it."""
+    to: tuple[SideName, ...]
+    """The sides on which it is written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """One field, or with pointer `` the record itself, on which both sides disagree and no rule decides."""
+
+    pointer: str
+    base: Value
+    sis: Value
+    hub: Value
+    rule: str
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """One write to one side: the exact body to be sent, None for a delete."""
+
+    side: SideName
+    kind: Kind
+    body: Json | None
+    expected_version: int = 0
+    token: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Everything planned for one record. With conflicts it is not written: it waits in the inbox.
+
+    `waits_for`: references (entity, key) that are not there yet. `note`: what the report says of it without a write.
+    `base_hub`, `base_sis`: the base once every side that has to change is known to have it; None: it stays as it is.
+    """
+
+    sis_key: str | None
+    hub_id: str | None
+    writes: tuple[Write, ...] = ()
+    fields: tuple[FieldChange, ...] = ()
+    conflicts: tuple[Conflict, ...] = ()
+    waits_for: tuple[tuple[str, str], ...] = ()
+    note: str = ""
+    base_hub: Json | None = None
+    base_sis: Json | None = None
+    base_deleted: bool = False
+    unlink: bool = False
+    school: str | None = None
+    school_year: int | None = None
