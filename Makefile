@@ -6,9 +6,9 @@ READY := $(VENV)/.ready
 
 .PHONY: run demo test check bench clean
 
-$(READY): pyproject.toml client_sdk/pyproject.toml constraints.txt
+$(READY): pyproject.toml client_sdk/pyproject.toml merge/pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt -e ./client_sdk -e ".[dev]"
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt -e ./client_sdk -e ./merge -e ".[dev]"
 	touch $@
 
 run: $(READY)
