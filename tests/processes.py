@@ -52,7 +52,7 @@ def prepare_node(folder: Path, organizations: str, *flags: str) -> Node:
 async def running_node(node: Node) -> AsyncIterator[Node]:
     """The node as a process, ready; ended by SIGTERM if it still runs at the end of the block."""
     command = [HOMEROOM, "serve", "--port", "0", "--data-dir", node.data_dir, *node.flags]
-    environment = {**os.environ, "HOMEROOM_DRAIN_SECONDS": "0.2", "COLUMNS": "200"}
+    environment = {"HOMEROOM_DRAIN_SECONDS": "0.2", **os.environ, "COLUMNS": "200"}
     async with await anyio.open_process(command, stdout=subprocess.DEVNULL, env=environment) as process:
         assert process.stderr is not None
         said = ""
