@@ -459,6 +459,31 @@ async def test_draining_releases_held_requests_with_bookmarks(plain_core: Core) 
         assert (await http.get("/readyz")).status_code == 503
 
 
+async def test_a_node_gives_notice_before_it_drains(plain_core: Core) -> None:
+    """Whoever balances nodes reads /readyz and sends nothing more; until it does, the node serves as before."""
+    school = await plain_core.client("S.0982")
+    answers = []
+
+    async def hold() -> None:
+        answers.append(pairs(await available(school, "Note", wait_seconds=300)))
+
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(plain_core.app), base_url="http://core") as http:
+        with anyio.fail_after(10):
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(hold)
+                await until_held(plain_core)
+                tasks.start_soon(plain_core.services.waiters.drain, 0, 300)
+                while (await http.get("/readyz")).status_code != 503:
+                    await anyio.sleep(0.01)
+                tasks.start_soon(hold)
+                await until_held(plain_core, 2)
+                (version,) = await accepted(school, "Note", note("a"))
+                while len(answers) < 2:
+                    await anyio.sleep(0.01)
+                tasks.cancel_scope.cancel()
+    assert answers == [[("a", version)]] * 2
+
+
 async def test_a_change_that_comes_with_the_drain_is_not_passed_over(
     plain_core: Core, monkeypatch: pytest.MonkeyPatch
 ) -> None:

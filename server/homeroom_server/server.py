@@ -42,7 +42,8 @@ class _DrainingServer(uvicorn.Server):
         self.should_exit = True
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        await self._services.waiters.drain(self._services.settings.drain_seconds)
+        settings = self._services.settings
+        await self._services.waiters.drain(settings.drain_seconds, settings.drain_notice_seconds)
         self._parking.close()
         await super().shutdown(sockets)
 

@@ -75,7 +75,10 @@ class Settings:
     catch_up_seconds: float = 5.0
     """How long a call waits for a version that this node has not seen yet (protocol 3 and 5)."""
     feed_poll_seconds: float = 1.0
+    drain_notice_seconds: float = 0.0
+    """How long /readyz alone says that the node drains: longer than the proxy before it takes to see that."""
     drain_seconds: float = 1.0
+    """Over which held requests are then released."""
     statement_seconds_max: float = 30.0
     write_transaction_seconds_max: float = 5.0
     status_lease_seconds: float = 30.0

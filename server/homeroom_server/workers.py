@@ -195,7 +195,7 @@ def _open_listeners(settings: Settings) -> list[socket.socket]:
 
 
 def _stop_seconds_max(settings: Settings) -> float:
-    return settings.drain_seconds + LAST_ANSWERS_SECONDS + _CLOSING_SECONDS
+    return settings.drain_notice_seconds + settings.drain_seconds + LAST_ANSWERS_SECONDS + _CLOSING_SECONDS
 
 
 def _say_ready(_url: str) -> None:

@@ -74,7 +74,7 @@ async def is_data_available(request: Request) -> Response:
             for place, (entry, part) in enumerate(zip(entries, finding.parts, strict=True)):
                 if place not in finding.unjudged:
                     services.client_streams.told(caller, entry, part)
-            if finding.has_news or question.wait_seconds == 0 or services.waiters.draining:
+            if finding.has_news or question.wait_seconds == 0 or not services.waiters.holding:
                 return requests.json_response(finding.answer.body, finding.epoch)
             if not held.moved:  # and nothing can move before it is held: nothing is awaited on the way
                 services.waiters.admit(caller)

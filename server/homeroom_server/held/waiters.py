@@ -68,6 +68,7 @@ class Waiters:
         self._held_by_client: dict[int, int] = {}
         self.held = 0
         self.draining = False
+        self.holding = True
 
     def interest(self, types: Sequence[NotificationType], everything: Sequence[bool]) -> Interest:
         """The one object for everyone who asks for these types with these eyes."""
@@ -150,9 +151,14 @@ class Waiters:
             if held.outlet is not None:
                 self._take(held).refuse(failure)
 
-    async def drain(self, seconds: float) -> None:
-        """Release every held request within `seconds`, at random moments, and hold no more."""
+    async def drain(self, seconds: float, notice_seconds: float = 0) -> None:
+        """Release every held request within `seconds`, at random moments, and hold no more.
+
+        Before that, `draining` says for `notice_seconds` what is to come: who is released finds another node then.
+        """
         self.draining = True
+        await anyio.sleep(notice_seconds)
+        self.holding = False
         everyone = self._due.members()
         random.shuffle(everyone)
         begun = anyio.current_time()
