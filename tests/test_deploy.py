@@ -54,11 +54,12 @@ def shipped_cluster() -> Iterator[Cluster]:
 @pytest.fixture
 def plan(shipped_cluster: Cluster, folder: Path, any_catalogue: str) -> Node:
     """How each node is started, with a key of the ministry."""
-    organizations, database = folder / "organizations.csv", ("--database-url", shipped_cluster.primary.url)
+    organizations, database = folder / "organizations.csv", ("--database-url", shipped_cluster.url)
     organizations.write_text(PROVINCE, encoding="utf-8")
     homeroom("load-organizations", str(organizations), *database)
     created = homeroom("client", "create", folder.name, "--organization", "O.1", "--json", *database)
-    return Node("unused", (*database, "--catalogue", any_catalogue), orjson.loads(created.stdout)["key"])
+    standby = ("--read-database-url", shipped_cluster.standby.url)
+    return Node("unused", (*database, *standby, "--catalogue", any_catalogue), orjson.loads(created.stdout)["key"])
 
 
 @dataclass
