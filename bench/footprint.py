@@ -6,7 +6,8 @@ from pathlib import Path
 
 import psutil
 
-_QUIET_SHARE = 0.08
+QUIET_SHARE = 0.08
+"""Of a core: a node that holds, and its PostgreSQL, take less."""
 _QUIET_SECONDS = 1.0
 
 
@@ -37,14 +38,14 @@ def cpu_seconds(pid: int) -> float:
     return float(spent)
 
 
-async def settled(*pids: int, seconds_max: float = 300) -> None:
+async def settled(*pids: int, quiet_share: float = QUIET_SHARE, seconds_max: float = 300) -> None:
     """Until none of them has had much to do for a second; NotQuietError when that takes too long."""
     deadline = time.monotonic() + seconds_max
     before = sum(map(cpu_seconds, pids))
     while True:
         await asyncio.sleep(_QUIET_SECONDS)
         now = sum(map(cpu_seconds, pids))
-        if now - before < _QUIET_SHARE * _QUIET_SECONDS:
+        if now - before < quiet_share * _QUIET_SECONDS:
             return
         if time.monotonic() > deadline:
             raise NotQuietError(f"still busy after {seconds_max} s")

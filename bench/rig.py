@@ -51,7 +51,7 @@ audience = "public"
 
 @dataclass(frozen=True, slots=True)
 class Bed:
-    """An embedded PostgreSQL with organisations, a key of the ministry, and the catalogue that its nodes are to use."""
+    """A PostgreSQL with organisations, a key of the ministry, and the catalogue that its nodes are to use."""
 
     database_url: str
     postgres_pid: int
@@ -91,16 +91,21 @@ def prepared_database(catalogue: str = "", organizations: str = "") -> Iterator[
 
     with tempfile.TemporaryDirectory(prefix="homeroom-bench-") as name:
         folder = Path(name)
-        types, province = folder / "catalogue.toml", folder / "organizations.csv"
-        types.write_text(_CATALOGUE, encoding="utf-8")
-        rows = ["code,name,parent", "O.1,Ministry,", "A.1,Authority,O.1"]
-        rows += [f"S.{i:04},School {i},A.1" for i in range(SCHOOLS)]
-        province.write_text(organizations or "\n".join(rows), encoding="utf-8")
         with database.open_database(Settings(data_dir=str(folder / "data"))) as url:
-            homeroom("load-organizations", str(province), "--database-url", url)
-            made = homeroom("client", "create", "bench", "--organization", "O.1", "--json", "--database-url", url)
             postmaster = int((folder / "data/postgres/postmaster.pid").read_text().split()[0])
-            yield Bed(url, postmaster, json.loads(made)["key"], catalogue or str(types), folder)
+            yield prepared_bed(folder, url, postmaster, catalogue, organizations)
+
+
+def prepared_bed(folder: Path, url: str, postgres_pid: int, catalogue: str = "", organizations: str = "") -> Bed:
+    """What a node needs, on an empty database that runs already."""
+    types, province = folder / "catalogue.toml", folder / "organizations.csv"
+    types.write_text(_CATALOGUE, encoding="utf-8")
+    rows = ["code,name,parent", "O.1,Ministry,", "A.1,Authority,O.1"]
+    rows += [f"S.{i:04},School {i},A.1" for i in range(SCHOOLS)]
+    province.write_text(organizations or "\n".join(rows), encoding="utf-8")
+    homeroom("load-organizations", str(province), "--database-url", url)
+    made = homeroom("client", "create", "bench", "--organization", "O.1", "--json", "--database-url", url)
+    return Bed(url, postgres_pid, json.loads(made)["key"], catalogue or str(types), folder)
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from statistics import quantiles
 
 from bench.crowd import Crowd, ready_change
-from bench.footprint import cpu_seconds, rss_bytes, settled
+from bench.footprint import QUIET_SHARE, cpu_seconds, rss_bytes, settled
 from bench.held_connections import Answers, HolderError
 from bench.holder import Holder
 from bench.rig import Bed, Rig
@@ -40,14 +40,16 @@ def centiles(values: Sequence[float]) -> tuple[float, float]:
     return found[49], found[98]
 
 
-async def hold(holder: Holder, asks: Sequence[bytes], *pids: int, mark: bytes = b"") -> None:
+async def hold(
+    holder: Holder, asks: Sequence[bytes], *pids: int, mark: bytes = b"", quiet_share: float = QUIET_SHARE
+) -> None:
     """Ask on every connection and wait until those processes are quiet: all are held, and none was answered."""
     await holder.expect(len(asks), mark=mark)
     await holder.ask(asks, ASKS_PER_SECOND)
     if mark:  # a watch is acknowledged first
         await holder.answers(_ANSWERS_SECONDS)
         await holder.expect(len(asks), mark=mark)
-    await settled(*pids)
+    await settled(*pids, quiet_share=quiet_share)
 
 
 async def wake(holder: Holder, held: int, pid: int, change: Callable[[], Awaitable[object]]) -> Wake:
