@@ -7,11 +7,12 @@ import argparse
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from statistics import linear_regression, median
 from typing import Any
 
-from bench.phases import ASKING, IDLE, READS, WAKING, cpu_name
+from bench.phases import ASKING, IDLE, PHASES, READS, WAKING, cpu_name
 from homeroom_server.database import PoolSizes
 from homeroom_server.settings import Settings
 
@@ -36,13 +37,16 @@ class Measured:
 
     def line(self, reads: str, what: str) -> Figure:
         """Of all nodes together."""
-        values = [median(found[what] for found in self._rounds[number][reads]) for number in self.nodes]
+        values = [self.of(number, reads, what) for number in self.nodes]
         slope, start = linear_regression(self.nodes, values)
         return lambda nodes: max(start + slope * nodes, min(values))  # noise apart, more nodes never cost less
 
     def of_one(self, reads: str, what: str) -> float:
         """On the fewest nodes that were measured."""
-        return float(median(found[what] for found in self._rounds[self.nodes[0]][reads]))
+        return self.of(self.nodes[0], reads, what)
+
+    def of(self, nodes: int, reads: str, what: str) -> float:
+        return float(median(found[what] for found in self._rounds[nodes][reads]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +68,7 @@ def rows_of(measured: Measured) -> list[Row]:
     return [
         Row("held clients", lambda nodes: held * nodes),
         Row("memory of the nodes, MB", lambda nodes: empty(nodes) + nodes * held * kilobytes / 1_000, on_line=True),
+        Row("held clients in a further GB", lambda nodes: 1e6 / kilobytes),
         Row("to clients when all are woken, MB", lambda nodes: nodes * held * answer / 1e6, ",.1f"),
         Row("log when all have come back, MB", lambda nodes: nodes * held * come_back / 1e6, ",.1f"),
         *(row for reads in READS for row in _primary(measured, reads)),
@@ -104,6 +109,20 @@ def table(measured: Measured, numbers: Sequence[int]) -> str:
     return "\n".join(lines)
 
 
+def relief(measured: Measured) -> str:
+    """In Markdown: what a standby takes off the primary, in milliseconds of CPU for each who is held."""
+    lines = [
+        "| nodes, phase | primary, read itself | primary, standby read | ratio | standby |",
+        "|---|---|---|---|---|",
+    ]
+    for nodes, phase in product(measured.nodes, PHASES):
+        alone, relieved = (measured.of(nodes, reads, cpu_name(phase, "primary")) for reads in READS)
+        standby = measured.of(nodes, "standby", cpu_name(phase, "standby"))
+        what = f"{_counted(nodes)}, {phase}{' (a minute)' if phase == IDLE else ''}"
+        lines.append(f"| {what} | {alone:.3f} | {relieved:.3f} | {relieved / alone:.2f} | {standby:.3f} |")
+    return "\n".join(lines)
+
+
 def _counted(nodes: int) -> str:
     return "1 node" if nodes == 1 else f"{nodes} nodes"
 
@@ -118,8 +137,10 @@ def main() -> None:
     measured = Measured(results["figures"])
     if len(measured.nodes) < 2:
         arguments.error("a line wants two numbers of processes at least: run bench.nodes with --processes 1 2 4")
-    about = f"Of {measured.held:,} held on {measured.nodes} processes, {results['machine']['cores']} cores, "
-    text = f"{about}{results['measuredAt'][:10]}, {results['commit'][:8]}.\n\n{table(measured, given.nodes)}"
+    processes = ", ".join(map(str, measured.nodes))
+    about = f"Of {measured.held:,} held on {processes} processes, {results['machine']['cores']} cores, "
+    about += f"{results['measuredAt'][:10]}, {results['commit'][:8]}."
+    text = "\n\n".join([about, table(measured, given.nodes), relief(measured)])
     print(text)
     if given.write:
         head, _, rest = _PAGE.read_text(encoding="utf-8").partition(_BEGIN)
