@@ -102,22 +102,22 @@ class Feed:
     async def _listen(self, connect: Connect) -> None:
         while True:
             try:
-                connection = await connect()
-            except (OSError, asyncpg.PostgresError) as failure:
+                await self._listen_until_lost(connect)
+                log.warning("the connection that listened was lost")
+            except FAILURES as failure:
                 log.warning("cannot listen", kind=type(failure).__name__)
                 await anyio.sleep(self._poll_seconds)
-                continue
-            lost = anyio.Event()
-            try:
-                connection.add_termination_listener(lambda _, lost=lost: lost.set())
-                await connection.add_listener(announcements.MOVED_CHANNEL, self._on_moved)
-                await connection.add_listener(registry.DIRECTORY_CHANNEL, self._on_directory)
-                self._look_now.set()  # for what was said while nobody listened
-                await lost.wait()
-            except FAILURES as failure:
-                log.warning("stopped listening", kind=type(failure).__name__)
-            finally:
-                connection.terminate()
+
+    async def _listen_until_lost(self, connect: Connect) -> None:
+        connection, lost = await connect(), anyio.Event()
+        try:
+            connection.add_termination_listener(lambda _: lost.set())
+            await connection.add_listener(announcements.MOVED_CHANNEL, self._on_moved)
+            await connection.add_listener(registry.DIRECTORY_CHANNEL, self._on_directory)
+            self._look_now.set()  # for what was said while nobody listened
+            await lost.wait()
+        finally:
+            connection.terminate()
 
     def _on_moved(self, connection: object, pid: int, channel: str, payload: object) -> None:
         number, _, high = (int(part) for part in str(payload).split(":"))

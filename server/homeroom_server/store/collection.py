@@ -61,7 +61,7 @@ async def remove_gone(connection: Conn, type_number: int, until: int, limit: int
     count: int = await connection.fetchval(
         """
         with gone as (
-            delete from viewer where ctid = any(array(
+            delete from viewer where notification_type = $1 and ctid = any(array(
                 select ctid from viewer
                 where notification_type = $1 and version <= $2 and state <> 'live'
                 order by version limit $3
