@@ -1,0 +1,160 @@
+"""The hub, over the client SDK, by API key alone: what has changed since the last look, and writes by version.
+
+A fetch acts for one organisation. What it saw is kept (`record.hub_seen`), so a fetch brings just what has moved; where
+that cannot be told, in another history of the Core or below its horizon, everything comes anew and says so.
+"""
+
+import random
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, TypeVar
+from uuid import UUID
+
+import anyio
+
+from homeroom import Client, ResyncNeeded, RetryLater
+from homeroom.answers import RecordAnswer, Result, TypeAvailability
+from homeroom.errors import Code, error
+from homeroom.pacing import Backoff
+from homeroom_merge.records import State
+from homeroom_merge.values import Json
+
+_PER_GET = 1_000
+_CUTS_MAX = 20
+"""In a row, with nothing coming between."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class HubSeen:
+    """A record as the hub shows it to one organisation; `body` is its last one if it is deleted."""
+
+    hub_id: str
+    state: State
+    version: int = 0
+    body: Json | None = None
+    changed_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HubCursor:
+    """Up to where a type has been fetched, and in which history of the Core."""
+
+    version: int = 0
+    epoch: str = ""
+
+
+@dataclass(slots=True)
+class HubFetch:
+    """Blocks of records as they come; `cursor` is where the next fetch goes on once they have ended.
+
+    `complete`: every live record was among them, so that what is known and was not is gone or out of view.
+    """
+
+    cursor: HubCursor
+    complete: bool
+    blocks: AsyncIterator[Sequence[HubSeen]] = field(init=False)
+
+
+class Hub:
+    """One organisation's view of the Core; errors are those of the SDK's tree."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    async def fetch(self, notification_type: str, cursor: HubCursor) -> HubFetch:
+        """What has moved since; everything the first time, and where that cannot be told."""
+        fetch = HubFetch(cursor, complete=False)
+        if cursor.version and await self._goes_on(notification_type, cursor):
+            fetch.blocks = self._changes(notification_type, fetch)
+        else:
+            fetch.cursor, fetch.complete = HubCursor(), True
+            fetch.blocks = self._snapshot(notification_type, fetch)
+        return fetch
+
+    async def look(self, notification_type: str, ids: Sequence[str]) -> list[HubSeen]:
+        """Just these records, as they are now."""
+        found: list[HubSeen] = []
+        for page in _pages(ids, _PER_GET):
+            got = await self._client.get(notification_type, [{"id": each} for each in page])
+            found += map(_seen, got.records)
+        return found
+
+    async def submit(self, notification_type: str, records: Sequence[Json], key: UUID) -> Sequence[Result]:
+        """Write; under the same key the same records are written once, however often they are sent."""
+        return (await self._client.submit(notification_type, records, key)).results
+
+    async def _goes_on(self, notification_type: str, cursor: HubCursor) -> bool:
+        """Whether the Core can still tell what has moved since."""
+        try:
+            epoch, entry = await self._ask(notification_type, cursor.version)
+        except ResyncNeeded:
+            return False
+        return epoch == cursor.epoch and entry["reason"] != "mismatch"
+
+    async def _ask(self, notification_type: str, version: int) -> tuple[str, TypeAvailability]:
+        question = {"notificationType": notification_type, "maxCoreVersion": version}
+        answer = await self._client.is_data_available([question], wait_seconds=0)
+        return answer.epoch, answer.types[0]
+
+    async def _snapshot(self, notification_type: str, fetch: HubFetch) -> AsyncIterator[Sequence[HubSeen]]:
+        """Resumed where it is cut, with the same window (protocol 7)."""
+        after, until, epoch, backoff = 0, None, "", Backoff()
+        while not fetch.cursor.epoch:
+            block: list[HubSeen] = []
+            try:
+                async for line in self._client.snapshot(notification_type, after, until):
+                    if "until" in line:
+                        until, epoch = line["until"], line["epoch"]
+                    elif "bookmark" in line:
+                        fetch.cursor = HubCursor(line["bookmark"], epoch)
+                    else:
+                        block.append(_live(line))
+                        after = line["coreVersion"]
+                        backoff = Backoff()
+                    if len(block) == _PER_GET:
+                        yield block
+                        block = []
+            except RetryLater as failure:
+                backoff = backoff.failed()
+                if backoff.failures > _CUTS_MAX:
+                    raise
+                await anyio.sleep(backoff.pause_seconds(random.random(), failure.retry_after_seconds))
+            if block:
+                yield block
+
+    async def _changes(self, notification_type: str, fetch: HubFetch) -> AsyncIterator[Sequence[HubSeen]]:
+        complete = False
+        while not complete:
+            epoch, entry = await self._ask(notification_type, fetch.cursor.version)
+            if epoch != fetch.cursor.epoch or entry["reason"] == "mismatch":
+                raise error(Code.CORE_NOT_AVAILABLE, "the Core's history changed during the fetch; fetch again")
+            for listed in _pages(entry["records"], _PER_GET):
+                seen = await self.look(notification_type, [record["id"] for record in listed])
+                if any(s.version < r["coreVersion"] for s, r in zip(seen, listed, strict=True) if s.version):
+                    raise error(Code.NODE_BEHIND, "a node is behind the one that listed; fetch again")
+                yield seen
+            fetch.cursor = HubCursor(entry["maxCoreVersion"], epoch)
+            complete = entry["complete"]
+
+
+def _pages(all_: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    for start in range(0, len(all_), size):
+        yield all_[start : start + size]
+
+
+def _live(line: Mapping[str, Any]) -> HubSeen:
+    return HubSeen(line["id"], State.LIVE, line["coreVersion"], line["body"], _moment(line.get("changedAt")))
+
+
+def _seen(record: RecordAnswer) -> HubSeen:
+    if record["availability"] != "Normal":
+        return HubSeen(record["id"], State.OUT_OF_VIEW)
+    state = State.DELETED if record["deleted"] else State.LIVE
+    return HubSeen(record["id"], state, record["coreVersion"], record["body"], _moment(record.get("changedAt")))
+
+
+def _moment(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)

@@ -1,0 +1,208 @@
+"""What the last fetch of each side showed, and how far it got: always one transaction."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import NamedTuple
+
+from homeroom_merge.store.connection import Conn
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """One entity of one feed, and how far each side has been fetched."""
+
+    number: int
+    hub_cursor: str | None
+    sis_cursor: str | None
+    sis_columns: frozenset[str] | None
+
+
+class HubRow(NamedTuple):
+    """A record as the hub showed it. `body`: canonical text, None where there is none."""
+
+    hub_id: str
+    state: str
+    version: int
+    body: str | None
+    changed_at: datetime | None
+    faults: str | None = None
+    school: str | None = None
+    school_year: int | None = None
+
+
+class SisRow(NamedTuple):
+    """A record as the SIS showed it, in the hub's shape, its references hub ids."""
+
+    sis_key: str
+    state: str
+    body: str | None
+    covered: str | None
+    school: str | None
+    school_year: int | None
+    identifier: str | None
+    faults: str | None = None
+
+
+async def find_subject(connection: Conn, feed: str, entity: str) -> Subject:
+    """Made if need be, the feed with it."""
+    row = await connection.fetchrow(
+        """
+        with the_feed as (
+            insert into feed (name, state_name) values ($1, 'default')
+            on conflict (name) do update set name = excluded.name
+            returning number
+        )
+        insert into subject (feed, entity) select number, $2 from the_feed
+        on conflict (feed, entity) do update set entity = excluded.entity
+        returning number, hub_cursor, sis_cursor, sis_columns
+        """,
+        feed,
+        entity,
+    )
+    assert row is not None, "just made"
+    columns = row["sis_columns"]
+    return Subject(row["number"], row["hub_cursor"], row["sis_cursor"], None if columns is None else frozenset(columns))
+
+
+async def store_hub(connection: Conn, subject: int, rows: Sequence[HubRow]) -> None:
+    """What the hub showed of these records; a record that it shows no longer keeps its last body."""
+    await connection.execute(
+        """
+        insert into record (subject, hub_id, hub_state, hub_version, hub_seen, hub_changed_at, hub_faults, school,
+                            school_year)
+        select $1, u.* from unnest($2::text[], $3::seen_state[], $4::bigint[], $5::text[], $6::timestamptz[],
+                                   $7::text[], $8::text[], $9::int[]) as u
+        on conflict (subject, hub_id) where hub_id is not null do update
+        set hub_state = excluded.hub_state, hub_faults = excluded.hub_faults,
+            hub_version = greatest(record.hub_version, excluded.hub_version),
+            hub_seen = coalesce(excluded.hub_seen, record.hub_seen),
+            hub_changed_at = coalesce(excluded.hub_changed_at, record.hub_changed_at),
+            school = coalesce(record.school, excluded.school),
+            school_year = coalesce(record.school_year, excluded.school_year)
+        """,
+        subject,
+        *_columns(rows, 8),
+    )
+
+
+async def hub_not_among(connection: Conn, subject: int, shown: Sequence[str]) -> list[str]:
+    """Of the records that were live on the hub, those that a complete fetch did not show."""
+    rows = await connection.fetch(
+        """
+        select hub_id from record
+        where subject = $1 and hub_id is not null and hub_state in ('live', 'failed') and hub_id <> all($2::text[])
+        """,
+        subject,
+        shown,
+    )
+    return [row["hub_id"] for row in rows]
+
+
+async def store_sis(connection: Conn, subject: int, rows: Sequence[SisRow]) -> None:
+    """What the SIS showed of these records; one that failed keeps the body it was last seen with."""
+    await connection.execute(
+        """
+        insert into record (subject, sis_key, sis_state, sis_seen, sis_covered, school, school_year, identifier,
+                            sis_faults)
+        select $1, u.key, u.state, u.body, string_to_array(u.covered, ','), u.school, u.year, u.identifier, u.faults
+        from unnest($2::text[], $3::seen_state[], $4::text[], $5::text[], $6::text[], $7::int[], $8::text[],
+                    $9::text[]) as u(key, state, body, covered, school, year, identifier, faults)
+        on conflict (subject, sis_key) where sis_key is not null do update
+        set sis_state = excluded.sis_state, sis_faults = excluded.sis_faults, sis_absences = 0,
+            sis_seen = coalesce(excluded.sis_seen, record.sis_seen),
+            sis_covered = coalesce(excluded.sis_covered, record.sis_covered),
+            school = coalesce(excluded.school, record.school),
+            school_year = coalesce(excluded.school_year, record.school_year),
+            identifier = coalesce(excluded.identifier, record.identifier)
+        """,
+        subject,
+        *_columns(rows, 8),
+    )
+
+
+async def count_absences(
+    connection: Conn,
+    subject: int,
+    shown: Sequence[str],
+    schools: Sequence[str],
+    pairs: Sequence[tuple[str, int | None]] | None,
+    feeds_min: int,
+) -> int:
+    """A complete feed did not show these: absent, and after so many such feeds in a row deleted; how many are.
+
+    Only records of the feed's own schools, within the (school, year) pairs that it covered (None: all of them).
+    """
+    return int(
+        await connection.fetchval(
+            """
+            with gone as (
+                update record r
+                set sis_absences = sis_absences + 1,
+                    sis_state = case when sis_absences + 1 >= $6 then 'deleted' else 'absent' end::seen_state
+                where subject = $1 and sis_key is not null and sis_state in ('live', 'absent', 'failed')
+                  and sis_key <> all($2::text[]) and (school is null or school = any($3::text[]))
+                  and ($4::text[] is null or exists (
+                        select from unnest($4::text[], $5::int[]) as p(school, year)
+                        where p.school = r.school and (p.year is null or p.year = r.school_year)))
+                returning sis_state
+            )
+            select count(*) from gone where sis_state = 'deleted'
+            """,
+            subject,
+            shown,
+            schools,
+            None if pairs is None else [school for school, _ in pairs],
+            None if pairs is None else [year for _, year in pairs],
+            feeds_min,
+        )
+    )
+
+
+async def move_hub_cursor(connection: Conn, subject: int, cursor: str) -> None:
+    await connection.execute(
+        "update subject set hub_cursor = $2, hub_fetched_at = now() where number = $1", subject, cursor
+    )
+
+
+async def move_sis_cursor(connection: Conn, subject: int, cursor: str | None, columns: Iterable[str] | None) -> None:
+    """`columns`: those of a complete feed, by which one that goes missing is known; None: they stay."""
+    await connection.execute(
+        """
+        update subject set sis_cursor = $2, sis_fetched_at = now(), sis_columns = coalesce($3, sis_columns)
+        where number = $1
+        """,
+        subject,
+        cursor,
+        None if columns is None else sorted(columns),
+    )
+
+
+async def link_alike(connection: Conn, subject: int) -> int:
+    """Link records of the SIS to unlinked ones of the hub whose id is their key; how many."""
+    return int(
+        await connection.fetchval(
+            """
+            with pair as (
+                select s.number as sis, h.number as hub from record s join record h on h.subject = s.subject
+                where s.subject = $1 and s.hub_id is null and h.sis_key is null and h.hub_id = s.sis_key
+            ), freed as (
+                delete from record using pair where record.number = pair.hub
+                returning pair.sis, record.hub_id, record.hub_state, record.hub_seen, record.hub_version,
+                          record.hub_changed_at, record.hub_faults
+            ), linked as (
+                update record r
+                set hub_id = f.hub_id, hub_state = f.hub_state, hub_seen = f.hub_seen, hub_version = f.hub_version,
+                    hub_changed_at = f.hub_changed_at, hub_faults = f.hub_faults
+                from freed f where r.number = f.sis
+                returning 1
+            )
+            select count(*) from linked
+            """,
+            subject,
+        )
+    )
+
+
+def _columns(rows: Sequence[tuple[object, ...]], count: int) -> list[list[object]]:
+    return [[row[place] for row in rows] for place in range(count)]
