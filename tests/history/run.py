@@ -1,0 +1,47 @@
+"""One run: a world, mishaps one after the other, quiet points between them, and what the checker says of it all."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import takewhile
+from pathlib import Path
+
+from homeroom import pacing
+from tests.history import chaos
+from tests.history.chaos import Step
+from tests.history.checker import Broken, check
+from tests.history.events import Event, Recorder
+from tests.history.world import World, running_world
+
+STEPS_BETWEEN_QUIET = 6
+_PAUSE_SECONDS_MAX = 2.0
+"""A replica would otherwise back off for up to a minute after the last mishap."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a run recorded, how long each quiet point took to come, and the promises that were not kept."""
+
+    events: Sequence[Event]
+    settled_seconds: Sequence[float]
+    broken: Sequence[Broken]
+
+
+async def run(
+    seed: int,
+    path: Path,
+    *,
+    with_standby: bool,
+    go_on: Callable[[Step], bool],
+    told: Callable[[Step, World], None] = lambda step, world: None,
+) -> Outcome:
+    """Torture until `go_on` says no, then settle and judge. The history is in `path`, whatever happens."""
+    pacing._PAUSE_SECONDS_MAX = _PAUSE_SECONDS_MAX
+    with Recorder(path) as recorder:
+        async with running_world(seed, recorder, with_standby=with_standby) as world:
+            for step in takewhile(go_on, chaos.plan(seed, with_standby=with_standby)):
+                told(step, world)
+                await chaos.take(world, seed, step)
+                if step.number % STEPS_BETWEEN_QUIET == STEPS_BETWEEN_QUIET - 1:
+                    await world.settle()
+            await world.settle()
+    return Outcome(recorder.events, world.settled_seconds, check(recorder.events))
