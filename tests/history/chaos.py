@@ -4,15 +4,17 @@ import os
 import random
 import signal
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
+from itertools import count
 
 import anyio
 import anyio.to_thread
 import asyncpg
 
 from tests.history.events import Acted
+from tests.history.front import Front
 from tests.history.world import World
 
 Mishap = Callable[[World, random.Random], AbstractAsyncContextManager[object]]
@@ -21,8 +23,9 @@ _HOLD_SECONDS = (0.3, 4.0)
 _PAUSE_SECONDS = (0.2, 2.5)
 _AT_ONCE = 0.3
 """How often something else goes wrong as well."""
-_COLLECTED_DAYS = 401
 _TYPE_LOCK = 1
+"""The class of the advisory locks of types."""
+_TERMINATE = "select pg_terminate_backend(pid) from pg_stat_activity where application_name like $1"
 in_thread = anyio.to_thread.run_sync
 
 
@@ -84,14 +87,18 @@ async def kill_postgres(world: World, chance: random.Random) -> AsyncIterator[No
 @asynccontextmanager
 async def cut_listen(world: World, chance: random.Random) -> AsyncIterator[None]:
     """Nobody hears of commits until he listens again."""
-    await _on_primary(world, "select pg_terminate_backend(pid) from pg_stat_activity where application_name = $1", "homeroom feed")
+    await _on_primary(
+        world, "select pg_terminate_backend(pid) from pg_stat_activity where application_name = $1", "homeroom feed"
+    )
     yield
 
 
 @asynccontextmanager
 async def cut_backends(world: World, chance: random.Random) -> AsyncIterator[None]:
     """Every node loses every connection to the primary."""
-    await _on_primary(world, "select pg_terminate_backend(pid) from pg_stat_activity where application_name like $1", "homeroom%")
+    await _on_primary(
+        world, "select pg_terminate_backend(pid) from pg_stat_activity where application_name like $1", "homeroom%"
+    )
     yield
 
 
@@ -116,7 +123,11 @@ async def stall_type(world: World, chance: random.Random) -> AsyncIterator[None]
 @asynccontextmanager
 async def freeze_backend(world: World, chance: random.Random) -> AsyncIterator[None]:
     """A backend of a node hangs, perhaps in the midst of a transaction."""
-    rows = await _on_primary(world, "select pid from pg_stat_activity where application_name = $1 order by state_change desc limit 8", "homeroom")
+    rows = await _on_primary(
+        world,
+        "select pid from pg_stat_activity where application_name = $1 order by state_change desc limit 8",
+        "homeroom",
+    )
     pids = [row["pid"] for row in rows]
     frozen = chance.sample(pids, min(2, len(pids)))
     _signal(frozen, signal.SIGSTOP)
@@ -135,7 +146,7 @@ async def age_leases(world: World, chance: random.Random) -> AsyncIterator[None]
 @asynccontextmanager
 async def collect(world: World, chance: random.Random) -> AsyncIterator[None]:
     """The retention of all that is gone ends at once: a node that starts collects it."""
-    await _on_primary(world, "update version_mark set marked_at = marked_at - make_interval(days => $1)", _COLLECTED_DAYS)
+    await _on_primary(world, "update version_mark set marked_at = marked_at - interval '401 days'")
     node = chance.choice(world.nodes)
     await node.end(signal.SIGTERM)
     yield
@@ -191,17 +202,12 @@ async def lossy_fail_over(world: World, chance: random.Random) -> AsyncIterator[
     await in_thread(_follow_again, world)
 
 
-ON_NODES: Mapping[str, Mishap] = {
-    f.__name__: f for f in (kill_node, kill_all_nodes, rolling_restart, freeze_node, jump_clock, cut_connections)
-}
-ON_DATABASE: Mapping[str, Mishap] = {
-    f.__name__: f for f in (kill_postgres, cut_listen, cut_backends, stall_type, freeze_backend, age_leases, collect)
-}
-ON_STANDBY: Mapping[str, Mishap] = {
-    f.__name__: f for f in (delay_replication, kill_standby, fail_over, lossy_fail_over)
-}
-MISHAPS = {**ON_NODES, **ON_DATABASE, **ON_STANDBY}
-_RESTARTS_NODES = {"collect"}
+ON_NODES = ("kill_node", "kill_all_nodes", "rolling_restart", "freeze_node", "jump_clock", "cut_connections")
+ON_DATABASE = ("kill_postgres", "cut_listen", "cut_backends", "stall_type", "freeze_backend", "age_leases", "collect")
+ON_STANDBY = ("delay_replication", "kill_standby", "fail_over", "lossy_fail_over")
+MISHAPS: Mapping[str, Mishap] = {name: globals()[name] for name in (*ON_NODES, *ON_DATABASE, *ON_STANDBY)}
+_ALONE = ("collect",)
+"""It ends and starts a node itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,17 +223,15 @@ class Step:
 def plan(seed: int, *, with_standby: bool) -> Iterator[Step]:
     """What will go wrong, for ever; a seed always plans the same."""
     chance = random.Random(f"{seed} chaos")
-    database = {**ON_DATABASE, **(ON_STANDBY if with_standby else {})}
-    number = 0
+    database = ON_DATABASE + (ON_STANDBY if with_standby else ())
+    numbers = count()
     while True:
-        # Every mishap once before any comes again, so that a short run has seen them all.
-        for name in chance.sample(sorted(ON_NODES | database), len(ON_NODES) + len(database)):
-            names = (name,)
-            if chance.random() < _AT_ONCE and name not in _RESTARTS_NODES:
-                others = ON_NODES if name in database else database
-                names = (name, chance.choice(sorted(others.keys() - _RESTARTS_NODES)))
-            yield Step(number, names, chance.uniform(*_HOLD_SECONDS), chance.uniform(*_PAUSE_SECONDS))
-            number += 1
+        # Every mishap once before any comes again, so that a short run has seen most of them.
+        for name in chance.sample(ON_NODES + database, len(ON_NODES + database)):
+            others = [other for other in (ON_NODES if name in database else database) if other not in _ALONE]
+            twice = name not in _ALONE and chance.random() < _AT_ONCE
+            names = (name, chance.choice(others)) if twice else (name,)
+            yield Step(next(numbers), names, chance.uniform(*_HOLD_SECONDS), chance.uniform(*_PAUSE_SECONDS))
 
 
 async def take(world: World, seed: int, step: Step) -> None:
@@ -257,10 +261,10 @@ def _signal(pids: list[int], number: signal.Signals) -> None:
             os.kill(pid, number)
 
 
-async def _keep_cutting(fronts: list[object], chance: random.Random) -> None:
+async def _keep_cutting(fronts: Sequence[Front], chance: random.Random) -> None:
     while True:
         for front in fronts:
-            front.cut()  # type: ignore[attr-defined]
+            front.cut()
         await anyio.sleep(chance.uniform(0.05, 0.6))
 
 

@@ -5,6 +5,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import NamedTuple
 
 from tests.history.events import Ended, Event, Got, Held, Looked, Sent, Stored, Submitted
 from tests.history.facts import Change, Facts, Record, may_see
@@ -73,19 +74,20 @@ def resumable(facts: Facts) -> Iterator[Finding]:
 
 def unique(facts: Facts) -> Iterator[Finding]:
     """No version is announced for two different changes, epochs included."""
-    records: dict[int, tuple[Record, Event]] = {}
-    contents: dict[int, tuple[str, bool | None, Event]] = {}
-    for event, kind, record_id, version, digest, deleted in _announced(facts.events):
-        record, first = records.setdefault(version, ((kind, record_id), event))
-        if record != (kind, record_id):
-            yield f"{version} is {record[0]} {record[1]} and {kind} {record_id}", (first, event)
-        known, was_deleted, before = contents.setdefault(version, (digest, deleted, event))
-        if known and digest and known != digest:
-            yield f"{version} of {kind} {record_id} has two bodies", (before, event)
-        if was_deleted is not None and deleted is not None and was_deleted != deleted:
-            yield f"{version} of {kind} {record_id} is both live and deleted", (before, event)
-        either = was_deleted if deleted is None else deleted
-        contents[version] = (known or digest, either, before if known else event)
+    known: dict[int, _Said] = {}
+    for said in (each for event in facts.events for each in _said(event)):
+        first = known.setdefault(said.version, said)
+        if said.record != first.record:
+            yield (
+                f"{said.version} is both {' '.join(first.record)} and {' '.join(said.record)}",
+                (first.event, said.event),
+            )
+        elif said.digest and first.digest not in ("", said.digest):
+            yield f"{said.version} of {' '.join(said.record)} has two bodies", (first.event, said.event)
+        elif said.deleted is not None and first.deleted is (not said.deleted):
+            yield f"{said.version} of {' '.join(said.record)} is both live and deleted", (first.event, said.event)
+        elif not first.digest:
+            known[said.version] = said._replace(deleted=first.deleted if said.deleted is None else said.deleted)
 
 
 def atomic(facts: Facts) -> Iterator[Finding]:
@@ -202,29 +204,32 @@ def _shown_in_part(look: Looked, told: Sequence[Change]) -> bool:
     return 0 < len(shown) < len(above)
 
 
-def _announced(events: Sequence[Event]) -> Iterator[tuple[Event, str, str, int, str, bool | None]]:
-    """Everything ever said of a version: event, type, id, version, digest of the body, whether deleted."""
-    for event in events:
-        match event:
-            case Submitted():
-                for sent, result in zip(event.sent, event.results, strict=False):
-                    if result.version:
-                        yield event, event.type, sent.id, result.version, sent.digest, sent.deleted
-            case Looked():
-                for listed in event.listed:
-                    yield event, event.type, listed.id, listed.version, "", None
-            case Held():
-                for row in event.rows:
-                    yield event, event.type, row.id, row.version, row.digest, False
-            case Stored():
-                for stored in event.rows:
-                    yield event, event.type, stored.id, stored.version, stored.digest, stored.deleted
-            case Got():
-                for seen in event.records:
-                    if seen.version:
-                        yield event, event.type, seen.id, seen.version, seen.digest, seen.deleted
-            case _:
-                pass
+class _Said(NamedTuple):
+    """What an event says of a version; an empty digest and no `deleted` are things that it leaves open."""
+
+    event: Event
+    record: Record
+    version: int
+    digest: str = ""
+    deleted: bool | None = None
+
+
+def _said(event: Event) -> list[_Said]:
+    match event:
+        case Submitted():
+            pairs = zip(event.sent, event.results, strict=False)
+            return [_Said(event, (event.type, s.id), r.version, s.digest, s.deleted) for s, r in pairs if r.version]
+        case Looked():
+            return [_Said(event, (event.type, listed.id), listed.version) for listed in event.listed]
+        case Got():
+            seen = [each for each in event.records if each.version]
+            return [_Said(event, (event.type, s.id), s.version, s.digest, s.deleted) for s in seen]
+        case Held():
+            return [_Said(event, (event.type, row.id), row.version, row.digest, False) for row in event.rows]
+        case Stored():
+            return [_Said(event, (event.type, r.id), r.version, r.digest, r.deleted) for r in event.rows]
+        case _:
+            return []
 
 
 def _stored_changes(facts: Facts) -> Iterator[Finding]:

@@ -4,20 +4,24 @@ import json
 import random
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import anyio
+import anyio.abc
 import anyio.to_thread
 import asyncpg
 import orjson
 
 from homeroom import version_hash
+from homeroom_server import operations
+from homeroom_server.auth import Role
+from homeroom_server.store import schema
 from tests.cluster import Cluster, Postgres
 from tests.history.caller import Caller
-from tests.history.events import Epochs, Held, Kept, Past, Recorder, Row, Stored, StoredRow, digest_of
+from tests.history.events import Epochs, Event, Held, Kept, Past, Recorder, Row, Stored, StoredRow, digest_of
 from tests.history.facts import PROVINCE, SIGHT, may_see
 from tests.history.front import Front
 from tests.history.lookers import Looker
@@ -91,18 +95,20 @@ class World:
                 await anyio.sleep(0.1)
         stored = await self._stored()
         with anyio.move_on_after(SETTLED_SECONDS_MAX):
-            while not all(held.hash_agreed and _equal(held, stored) for held in self._held(stored)):
+            while not all(held.hash_agreed and _equal(held, stored) for held in self._held()):
                 await anyio.sleep(0.1)
         self.settled_seconds.append(time.monotonic() - began)
-        for event in (*stored, *self._held(stored)):
+        events: list[Event] = [*stored, *self._held(), await self._epochs(stored[0].epoch)]
+        for event in events:
             self.recorder.add(event)
-        self.recorder.add(await self._epochs())
         self._settling(False)
         self.gate.open()
 
     def _settling(self, settling: bool) -> None:
-        for one in (*self.lookers, *self.replicas):
-            one.settling = settling
+        for looker in self.lookers:
+            looker.settling = settling
+        for replica in self.replicas:
+            replica.settling = settling
 
     async def _unfinished_statuses(self) -> int:
         connection = await self.connect()
@@ -131,7 +137,7 @@ class World:
             for name, entries in found.items()
         ]
 
-    def _held(self, stored: Sequence[Stored]) -> Sequence[Held]:
+    def _held(self) -> Sequence[Held]:
         held = []
         for name in TYPES:
             for looker in self.lookers:
@@ -139,8 +145,7 @@ class World:
                 rows = tuple(Row(i, v) for i, v in sorted(stream.held.items()))
                 agreed = stream.proved == version_hash(row.version for row in rows)
                 held.append(self._holds(looker.caller.name, looker.caller.organization, name, rows, agreed))
-            for replica in self.replicas:
-                held.append(self._holds(replica.name, replica.organization, name, replica.rows(name), True))
+            held += [self._holds(r.name, r.organization, name, r.rows(name), True) for r in self.replicas]
         return held
 
     def _holds(self, client: str, organization: str, name: str, rows: tuple[Row, ...], agreed: bool) -> Held:
@@ -154,11 +159,10 @@ class World:
             hash_agreed=agreed,
         )
 
-    async def _epochs(self) -> Epochs:
+    async def _epochs(self, epoch: str) -> Epochs:
         """Every history so far; where the server cannot tell, there is but one."""
         if self.standby is None:
-            (stored,) = {event.epoch for event in self.recorder.events if isinstance(event, Stored)}
-            return Epochs(at=time.monotonic(), pasts=(Past(stored, 0),))
+            return Epochs(at=time.monotonic(), pasts=(Past(epoch, 0),))
         said = await anyio.to_thread.run_sync(
             lambda: homeroom("epoch", "--json", "--database-url", self.primary.url).stdout
         )
@@ -172,9 +176,7 @@ class World:
 def _equal(held: Held, stored: Sequence[Stored]) -> bool:
     (there,) = (each for each in stored if each.type == held.type)
     live = {
-        row.id: row.version
-        for row in there.rows
-        if not row.deleted and may_see(held.organization, held.type, row.id)
+        row.id: row.version for row in there.rows if not row.deleted and may_see(held.organization, held.type, row.id)
     }
     return live == {row.id: row.version for row in held.rows}
 
@@ -184,12 +186,11 @@ async def running_world(seed: int, recorder: Recorder, *, with_standby: bool) ->
     """Everything runs; at the end everything that was started is ended."""
     with tempfile.TemporaryDirectory(prefix="homeroom-history-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
-        folder.chmod(0o755)
         cluster = Cluster(Postgres(folder / "one"), Postgres(folder / "two"))
         world = World(folder, recorder, cluster.primary, cluster.standby if with_standby else None)
         try:
             await anyio.to_thread.run_sync(_start_postgres, world)
-            keys = await anyio.to_thread.run_sync(_prepare, world)
+            keys = await _prepare(world)
             world.nodes = _nodes(world, cluster)
             async with anyio.create_task_group() as starts:
                 for node in world.nodes:
@@ -211,6 +212,7 @@ async def running_world(seed: int, recorder: Recorder, *, with_standby: bool) ->
 
 
 def _start_postgres(world: World) -> None:
+    world.folder.chmod(0o755)  # PostgreSQL's account must get to its own folder in it
     world.primary.init()
     world.primary.start()
     if world.standby is not None:
@@ -218,17 +220,18 @@ def _start_postgres(world: World) -> None:
         world.standby.start()
 
 
-def _prepare(world: World) -> dict[str, str]:
+async def _prepare(world: World) -> dict[str, str]:
     """The schema, the province, and a key for each organisation."""
     (world.folder / "catalogue.toml").write_text(_CATALOGUE, encoding="utf-8")
-    (world.folder / "organizations.csv").write_text(PROVINCE, encoding="utf-8")
-    on = ("--database-url", world.primary.url)
-    homeroom("load-organizations", str(world.folder / "organizations.csv"), *on)
-    keys = {}
-    for code in SIGHT:
-        created = homeroom("client", "create", f"client of {code}", "--organization", code, "--json", *on)
-        keys[code] = json.loads(created.stdout)["key"]
-    return keys
+    connection = await world.connect()
+    try:
+        await schema.apply(connection)
+        await operations.load_organizations(connection, PROVINCE)
+        return {
+            code: await operations.create_client(connection, f"client of {code}", [code], Role.WRITER) for code in SIGHT
+        }
+    finally:
+        await connection.close()
 
 
 def _nodes(world: World, cluster: Cluster) -> list[Node]:
@@ -256,9 +259,8 @@ async def _populate(world: World, seed: int, keys: dict[str, str], tasks: anyio.
         tasks.start_soon(Writer(writes, schools, beliefs, world.gate, world.recorder).run)
     world.lookers = [Looker(caller(f"looker of {code}", code), TYPES, world.recorder) for code in SIGHT]
     world.replicas = [_replica(world, seed, code, keys[code]) for code in REPLICAS]
-    runs: list[Callable[[], object]] = [looker.run for looker in world.lookers]
-    for run in runs:
-        tasks.start_soon(run)  # type: ignore[arg-type]
+    for looker in world.lookers:
+        tasks.start_soon(looker.run)
     for replica in world.replicas:
         tasks.start_soon(replica.run, ("NoteStatus", "Bulletin"))
 
@@ -267,6 +269,3 @@ def _replica(world: World, seed: int, code: str, key: str) -> KeptReplica:
     name = f"replica of {code}"
     chance, path = random.Random(f"{seed} {name}"), world.folder / f"{code}.db"
     return KeptReplica(name, code, key, world.fronts[0].url, path, chance, world.recorder)
-
-
-__all__ = ["AsyncExitStack", "World", "running_world", "standby_supported"]

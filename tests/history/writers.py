@@ -20,7 +20,7 @@ _STALE, _FOREIGN, _REPEATED, _DELETED = 0.1, 0.03, 0.05, 0.2
 
 @dataclass
 class Beliefs:
-    """What writers think stands: by type and id, the version and whether it is deleted. Shared, and often out of date."""
+    """What writers think stands: by type and id, the version and whether it is deleted. Shared, often out of date."""
 
     versions: dict[tuple[str, str], int] = field(default_factory=dict)
     deleted: set[tuple[str, str]] = field(default_factory=set)
