@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
 
+import anyio
+
 from homeroom import pacing
 from tests.history import chaos
 from tests.history.chaos import Step
@@ -15,6 +17,10 @@ from tests.history.world import World, running_world
 STEPS_BETWEEN_QUIET = 6
 _PAUSE_SECONDS_MAX = 2.0
 """A replica would otherwise back off for up to a minute after the last mishap."""
+
+_EVENTS_FIRST = 100
+_FIRST_SECONDS_MAX = 60.0
+"""Nothing goes wrong before there is something to lose."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +44,9 @@ async def run(
     pacing._PAUSE_SECONDS_MAX = _PAUSE_SECONDS_MAX
     with Recorder(path) as recorder:
         async with running_world(seed, recorder, with_standby=with_standby) as world:
+            with anyio.fail_after(_FIRST_SECONDS_MAX):
+                while len(recorder.events) < _EVENTS_FIRST:
+                    await anyio.sleep(0.02)
             for step in takewhile(go_on, chaos.plan(seed, with_standby=with_standby)):
                 told(step, world)
                 await chaos.take(world, seed, step)
