@@ -17,7 +17,7 @@ from homeroom_server.store.history import STEP
 from tests.cluster import Cluster, Postgres
 from tests.conftest import Core, open_core
 from tests.processes import homeroom
-from tests.records import Json, accepted, available, note
+from tests.records import Json, accepted, available, note, pairs
 from tests.test_is_data_available import until_held
 from tests.test_standby import province, until
 
@@ -60,6 +60,20 @@ async def at_last(client: Client, *records: Json) -> list[int]:
 def histories(cluster: Cluster) -> list[Json]:
     done = homeroom("epoch", "--json", "--database-url", cluster.url)
     return list(json.loads(done.stdout)["histories"])
+
+
+async def test_a_type_that_was_lost_comes_again_on_a_node_that_knew_it(province: Cluster, plain: Settings) -> None:
+    async with open_node(province, plain) as node:
+        writer = await node.client("S.0982")
+        await until(province.caught_up)
+        await cut_off(province.standby)
+        await accepted(writer, "Bulletin", note("lost"))
+        await accepted(writer, "Note", note("lost"))
+        province.primary.kill()
+        province.standby.promote()
+        (version,) = await at_last(writer, note("new"))
+        with anyio.fail_after(10):
+            assert pairs(await available(writer, "Note", STEP, 10)) == [("new", version)]
 
 
 async def test_a_promotion_begins_a_history_that_clients_verify(

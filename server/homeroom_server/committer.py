@@ -104,6 +104,19 @@ class _Lane:
     running: bool = False
 
 
+@dataclass(slots=True)
+class _Known:
+    """The numbers of types, which hold for one history: another may have lost a type, and given it another number."""
+
+    epoch: str
+    rows: dict[NotificationType, TypeRow] = field(default_factory=dict)
+    showings: dict[NotificationType, Showing] = field(default_factory=dict)
+
+
+class _OtherHistoryError(Exception):
+    """The numbers that were used are those of another history."""
+
+
 class Committer:
     """Takes changes from any task of the node; `announce` is told of each committed batch."""
 
@@ -123,8 +136,7 @@ class Committer:
         self._records_max = settings.records_per_commit_max
         self._lanes: dict[NotificationType, _Lane] = {}
         self._waiting = 0
-        self._rows: dict[NotificationType, TypeRow] = {}
-        self._showings: dict[NotificationType, Showing] = {}
+        self._known: _Known | None = None
 
     async def commit(self, change: Change) -> Committed:
         """Decide and store a change durably.
@@ -189,40 +201,42 @@ class Committer:
         for attempt in itertools.count(1):
             try:
                 async with self._pool.acquire() as connection:
-                    row = await self._row(connection, notification_type)
-                    if notification_type not in self._showings:
-                        self._showings[notification_type] = await self._showing(connection, notification_type)
+                    known = self._known
+                    if known is None:
+                        known = self._known = _Known(await types.read_epoch(connection))
+                    row, showing = await self._type(connection, known, notification_type)
                     async with connection.transaction():
-                        outcomes, moved = await self._write(connection, row, batch)
+                        outcomes, moved, epoch = await self._write(connection, row, showing, batch)
+                        if epoch != known.epoch:
+                            raise _OtherHistoryError
                 break
-            except _PASSING:
+            except (*_PASSING, _OtherHistoryError):
+                self._known = None
                 if attempt == _ATTEMPTS_MAX:
                     raise
         for waiting, outcome in outcomes:
             waiting.outcome = outcome
         return moved
 
-    async def _row(self, connection: Conn, notification_type: NotificationType) -> TypeRow:
-        row = self._rows.get(notification_type)
-        if row is None:
-            row = self._rows[notification_type] = await types.ensure_type(connection, notification_type)
-        return row
-
-    async def _showing(self, connection: Conn, notification_type: NotificationType) -> Showing:
-        definition = self._catalogue.types[notification_type.name]
-        if definition.source is None:
-            return showing_of(definition, None)
-        source = await self._row(connection, NotificationType(definition.source, notification_type.school_year))
-        return showing_of(definition, source.number)
+    async def _type(
+        self, connection: Conn, known: _Known, notification_type: NotificationType
+    ) -> tuple[TypeRow, Showing]:
+        if notification_type not in known.showings:
+            definition = self._catalogue.types[notification_type.name]
+            source = None
+            if definition.source is not None:
+                of_source = NotificationType(definition.source, notification_type.school_year)
+                source = (await _row(connection, known, of_source)).number
+            known.showings[notification_type] = showing_of(definition, source)
+        return await _row(connection, known, notification_type), known.showings[notification_type]
 
     async def _write(
-        self, connection: Conn, row: TypeRow, batch: Sequence[_Waiting]
-    ) -> tuple[list[tuple[_Waiting, Committed | Exception]], Moved | None]:
-        """One transaction's work: lock, read, decide, write (docs/decisions/0001)."""
+        self, connection: Conn, row: TypeRow, showing: Showing, batch: Sequence[_Waiting]
+    ) -> tuple[list[tuple[_Waiting, Committed | Exception]], Moved | None, str]:
+        """One transaction's work: lock, read, decide, write (docs/decisions/0001); the epoch in which it was done."""
         await records.lock_type(connection, row.number)
         fresh, known = await _claim_calls(connection, batch)
         ids = [record_id for waiting in fresh for record_id in waiting.change.ids]
-        showing = self._showings[row.notification_type]
         current = await records.read_current(connection, row.record_type, ids, showing) if ids else {}
         decisions = [waiting.change.decide(row, current) for waiting in fresh]
         writes = [write for decision in decisions for write in decision.writes]
@@ -248,8 +262,15 @@ class Committer:
             if waiting.change.call is not None:
                 await calls.keep_answer(connection, waiting.change.call, answer)
         if not versions:
-            return outcomes, None
-        return outcomes, Moved(row, versions[0] - 1, versions[-1], triggered, showing.follows_student)
+            return outcomes, None, epoch
+        return outcomes, Moved(row, versions[0] - 1, versions[-1], triggered, showing.follows_student), epoch
+
+
+async def _row(connection: Conn, known: _Known, notification_type: NotificationType) -> TypeRow:
+    row = known.rows.get(notification_type)
+    if row is None:
+        row = known.rows[notification_type] = await types.ensure_type(connection, notification_type)
+    return row
 
 
 async def _claim_calls(
