@@ -1,10 +1,13 @@
-# run · demo · test · check · bench: each sets up what it needs on a machine with Python 3.11 and make.
+# run · demo · test · torture · check · bench: each sets up what it needs on a machine with Python 3.11 and make.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: run demo test check bench clean
+MINUTES ?= 30
+SEED ?= 1
+
+.PHONY: run demo test torture check bench clean
 
 $(READY): pyproject.toml client_sdk/pyproject.toml merge/pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -19,6 +22,9 @@ demo: $(READY)
 
 test: $(READY)
 	$(BIN)/python -m pytest $(ARGS)
+
+torture: $(READY)
+	$(BIN)/python -m tests.history.torture --minutes $(MINUTES) --seed $(SEED) $(ARGS)
 
 check: $(READY)
 	$(BIN)/ruff format --check --quiet .

@@ -166,7 +166,6 @@ async def cut_connections(world: World, chance: random.Random) -> AsyncIterator[
 @asynccontextmanager
 async def delay_replication(world: World, chance: random.Random) -> AsyncIterator[None]:
     """The standby receives, and shows nothing of it."""
-    assert world.standby is not None
     await in_thread(world.standby.sql, "select pg_wal_replay_pause()")
     yield
     await in_thread(world.standby.sql, "select pg_wal_replay_resume()")
@@ -175,7 +174,6 @@ async def delay_replication(world: World, chance: random.Random) -> AsyncIterato
 @asynccontextmanager
 async def kill_standby(world: World, chance: random.Random) -> AsyncIterator[None]:
     """kill -9 of every process of the standby."""
-    assert world.standby is not None
     await in_thread(world.standby.kill)
     yield
     await in_thread(world.standby.start)
@@ -193,7 +191,6 @@ async def fail_over(world: World, chance: random.Random) -> AsyncIterator[None]:
 async def lossy_fail_over(world: World, chance: random.Random) -> AsyncIterator[None]:
     """The same after the standby has heard nothing for a while: what was acknowledged since is lost."""
     standby = world.standby
-    assert standby is not None
     await in_thread(standby.sql, "alter system set primary_conninfo = ''")
     await in_thread(standby.sql, "select pg_reload_conf()")
     await anyio.sleep(chance.uniform(*_HOLD_SECONDS))
@@ -203,9 +200,11 @@ async def lossy_fail_over(world: World, chance: random.Random) -> AsyncIterator[
 
 
 ON_NODES = ("kill_node", "kill_all_nodes", "rolling_restart", "freeze_node", "jump_clock", "cut_connections")
-ON_DATABASE = ("kill_postgres", "cut_listen", "cut_backends", "stall_type", "freeze_backend", "age_leases", "collect")
-ON_STANDBY = ("delay_replication", "kill_standby", "fail_over", "lossy_fail_over")
-MISHAPS: Mapping[str, Mishap] = {name: globals()[name] for name in (*ON_NODES, *ON_DATABASE, *ON_STANDBY)}
+ON_DATABASE = (
+    *("kill_postgres", "cut_listen", "cut_backends", "stall_type", "freeze_backend", "age_leases", "collect"),
+    *("delay_replication", "kill_standby", "fail_over", "lossy_fail_over"),
+)
+MISHAPS: Mapping[str, Mishap] = {name: globals()[name] for name in ON_NODES + ON_DATABASE}
 _ALONE = ("collect",)
 """It ends and starts a node itself."""
 
@@ -220,15 +219,14 @@ class Step:
     pause_seconds: float
 
 
-def plan(seed: int, *, with_standby: bool) -> Iterator[Step]:
+def plan(seed: int) -> Iterator[Step]:
     """What will go wrong, for ever; a seed always plans the same."""
     chance = random.Random(f"{seed} chaos")
-    database = ON_DATABASE + (ON_STANDBY if with_standby else ())
     numbers = count()
     while True:
         # Every mishap once before any comes again, so that a short run has seen most of them.
-        for name in chance.sample(ON_NODES + database, len(ON_NODES + database)):
-            others = [other for other in (ON_NODES if name in database else database) if other not in _ALONE]
+        for name in chance.sample(ON_NODES + ON_DATABASE, len(ON_NODES + ON_DATABASE)):
+            others = [other for other in (ON_NODES if name in ON_DATABASE else ON_DATABASE) if other not in _ALONE]
             twice = name not in _ALONE and chance.random() < _AT_ONCE
             names = (name, chance.choice(others)) if twice else (name,)
             yield Step(next(numbers), names, chance.uniform(*_HOLD_SECONDS), chance.uniform(*_PAUSE_SECONDS))
@@ -269,13 +267,11 @@ async def _keep_cutting(fronts: Sequence[Front], chance: random.Random) -> None:
 
 
 def _promote(world: World) -> None:
-    assert world.standby is not None
     world.primary.kill()
     world.standby.promote()
     world.primary, world.standby = world.standby, world.primary
 
 
 def _follow_again(world: World) -> None:
-    assert world.standby is not None
     world.standby.follow_again(world.primary)
     world.standby.start()

@@ -36,18 +36,17 @@ async def run(
     seed: int,
     path: Path,
     *,
-    with_standby: bool,
     go_on: Callable[[Step], bool],
     told: Callable[[Step, World], None] = lambda step, world: None,
 ) -> Outcome:
     """Torture until `go_on` says no, then settle and judge. The history is in `path`, whatever happens."""
     pacing._PAUSE_SECONDS_MAX = _PAUSE_SECONDS_MAX
     with Recorder(path) as recorder:
-        async with running_world(seed, recorder, with_standby=with_standby) as world:
+        async with running_world(seed, recorder) as world:
             with anyio.fail_after(_FIRST_SECONDS_MAX):
                 while len(recorder.events) < _EVENTS_FIRST:
                     await anyio.sleep(0.02)
-            for step in takewhile(go_on, chaos.plan(seed, with_standby=with_standby)):
+            for step in takewhile(go_on, chaos.plan(seed)):
                 told(step, world)
                 await chaos.take(world, seed, step)
                 if step.number % STEPS_BETWEEN_QUIET == STEPS_BETWEEN_QUIET - 1:

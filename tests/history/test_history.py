@@ -6,7 +6,6 @@ import pytest
 
 from tests.history.events import Acted, Epochs, Looked, Submitted
 from tests.history.run import run
-from tests.history.world import standby_supported
 
 SEED = 21
 STEPS = 5
@@ -15,7 +14,7 @@ STEPS = 5
 @pytest.mark.timeout(300)
 async def test_every_promise_is_kept_through_a_short_run_of_mishaps(tmp_path: Path) -> None:
     path = tmp_path / "history.jsonl"
-    outcome = await run(SEED, path, with_standby=standby_supported(), go_on=lambda step: step.number < STEPS)
+    outcome = await run(SEED, path, go_on=lambda step: step.number < STEPS)
     assert outcome.broken == [], f"the history is in {path}"
     assert len({event.action for event in outcome.events if isinstance(event, Acted)}) >= STEPS
     written = [event for event in outcome.events if isinstance(event, Submitted) and not event.error]

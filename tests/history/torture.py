@@ -24,7 +24,7 @@ from tests.history.checker import Broken, check
 from tests.history.events import Acted, Event, Got, Looked, Submitted, read_events
 from tests.history.facts import Facts
 from tests.history.run import Outcome, run
-from tests.history.world import World, standby_supported
+from tests.history.world import World
 
 _SHOWN_MAX = 20
 out = Console()
@@ -37,22 +37,18 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=random.randrange(10_000))
     parser.add_argument("--history", type=Path, help="where the history is written")
     parser.add_argument("--judge", type=Path, help="judge this history instead")
-    parser.add_argument("--no-standby", action="store_true", help="one PostgreSQL, no fail-overs")
     arguments = parser.parse_args()
     if arguments.judge is not None:
         events = read_events(arguments.judge)
         broken = check(events)
         sys.exit(_report(Outcome(events, (), broken), arguments.judge))
     path = arguments.history or Path(tempfile.gettempdir()) / f"homeroom-history-{arguments.seed}.jsonl"
-    with_standby = standby_supported() and not arguments.no_standby
-    out.print(
-        f"seed {arguments.seed}, {arguments.minutes:g} minutes, {'with' if with_standby else 'without'} a standby"
-    )
-    outcome = anyio.run(_torture, arguments.seed, path, with_standby, arguments.minutes * 60)
+    out.print(f"seed {arguments.seed}, {arguments.minutes:g} minutes")
+    outcome = anyio.run(_torture, arguments.seed, path, arguments.minutes * 60)
     sys.exit(_report(outcome, path))
 
 
-async def _torture(seed: int, path: Path, with_standby: bool, seconds: float) -> Outcome:
+async def _torture(seed: int, path: Path, seconds: float) -> Outcome:
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     with Progress(*columns, console=out) as progress:
         task = progress.add_task("starting", total=seconds)
@@ -62,9 +58,7 @@ async def _torture(seed: int, path: Path, with_standby: bool, seconds: float) ->
             said = f"{step.number + 1}: {' and '.join(step.names)}, {len(world.recorder.events)} events"
             progress.update(task, description=said, completed=time.monotonic() - began)
 
-        return await run(
-            seed, path, with_standby=with_standby, go_on=lambda _: time.monotonic() - began < seconds, told=told
-        )
+        return await run(seed, path, go_on=lambda _: time.monotonic() - began < seconds, told=told)
 
 
 def _report(outcome: Outcome, path: Path) -> int:

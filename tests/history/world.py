@@ -31,7 +31,6 @@ from tests.history.writers import Beliefs, Gate, Writer
 from tests.processes import homeroom
 
 TYPES = ("Note", "NoteStatus", "Bulletin")
-NODES = 3
 WRITERS = (
     ("S.0982", ("S.0982",)),
     ("S.0982", ("S.0982",)),
@@ -55,19 +54,14 @@ audience = "public"
 """
 
 
-def standby_supported() -> bool:
-    """Whether this server can read from a hot standby and begin a new history."""
-    return "--read-database-url" in homeroom("serve", "--help").stdout
-
-
 @dataclass
 class World:
-    """What the agent of chaos may touch. `standby` is None where nodes cannot make use of one."""
+    """What the agent of chaos may touch."""
 
     folder: Path
     recorder: Recorder
     primary: Postgres
-    standby: Postgres | None
+    standby: Postgres
     nodes: Sequence[Node] = ()
     fronts: Sequence[Front] = ()
     lookers: Sequence[Looker] = ()
@@ -98,7 +92,7 @@ class World:
             while not all(held.hash_agreed and _equal(held, stored) for held in self._held()):
                 await anyio.sleep(0.1)
         self.settled_seconds.append(time.monotonic() - began)
-        events: list[Event] = [*stored, *self._held(), await self._epochs(stored[0].epoch)]
+        events: list[Event] = [*stored, *self._held(), await self._epochs()]
         for event in events:
             self.recorder.add(event)
         self._settling(False)
@@ -159,10 +153,8 @@ class World:
             hash_agreed=agreed,
         )
 
-    async def _epochs(self, epoch: str) -> Epochs:
-        """Every history so far; where the server cannot tell, there is but one."""
-        if self.standby is None:
-            return Epochs(at=time.monotonic(), pasts=(Past(epoch, 0),))
+    async def _epochs(self) -> Epochs:
+        """Every history so far, as an operator is told of them."""
         said = await anyio.to_thread.run_sync(
             lambda: homeroom("epoch", "--json", "--database-url", self.primary.url).stdout
         )
@@ -182,12 +174,12 @@ def _equal(held: Held, stored: Sequence[Stored]) -> bool:
 
 
 @asynccontextmanager
-async def running_world(seed: int, recorder: Recorder, *, with_standby: bool) -> AsyncIterator[World]:
+async def running_world(seed: int, recorder: Recorder) -> AsyncIterator[World]:
     """Everything runs; at the end everything that was started is ended."""
     with tempfile.TemporaryDirectory(prefix="homeroom-history-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
         cluster = Cluster(Postgres(folder / "one"), Postgres(folder / "two"))
-        world = World(folder, recorder, cluster.primary, cluster.standby if with_standby else None)
+        world = World(folder, recorder, cluster.primary, cluster.standby)
         try:
             await anyio.to_thread.run_sync(_start_postgres, world)
             keys = await _prepare(world)
@@ -196,6 +188,8 @@ async def running_world(seed: int, recorder: Recorder, *, with_standby: bool) ->
                 for node in world.nodes:
                     node.start()
                     starts.start_soon(node.ready)
+            while not await anyio.to_thread.run_sync(cluster.caught_up):
+                await anyio.sleep(0.05)
             async with anyio.create_task_group() as tasks:
                 await _populate(world, seed, keys, tasks)
                 world.gate.open()
@@ -215,9 +209,8 @@ def _start_postgres(world: World) -> None:
     world.folder.chmod(0o755)  # PostgreSQL's account must get to its own folder in it
     world.primary.init()
     world.primary.start()
-    if world.standby is not None:
-        world.standby.follow(world.primary)
-        world.standby.start()
+    world.standby.follow(world.primary)
+    world.standby.start()
 
 
 async def _prepare(world: World) -> dict[str, str]:
@@ -235,11 +228,9 @@ async def _prepare(world: World) -> dict[str, str]:
 
 
 def _nodes(world: World, cluster: Cluster) -> list[Node]:
-    """With a standby: one node that reads from the primary, one from the second server, one from either."""
-    flags: list[tuple[str, ...]] = [("--database-url", world.primary.url)] * NODES
-    if world.standby is not None:
-        one, two = (("--read-database-url", server.url) for server in (cluster.primary, cluster.standby))
-        flags = [("--database-url", cluster.url, *reads) for reads in ((), two, (*one, *two))]
+    """One that reads from the primary, one from the second server, one from either."""
+    one, two = (("--read-database-url", server.url) for server in (cluster.primary, cluster.standby))
+    flags = [("--database-url", cluster.url, *reads) for reads in ((), two, (*one, *two))]
     catalogue = ("--catalogue", str(world.folder / "catalogue.toml"))
     return [Node(f"node{n}", world.folder, (*each, *catalogue)) for n, each in enumerate(flags)]
 
