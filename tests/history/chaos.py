@@ -199,10 +199,24 @@ async def lossy_fail_over(world: World, chance: random.Random) -> AsyncIterator[
     await in_thread(_follow_again, world)
 
 
+@asynccontextmanager
+async def two_primaries(world: World, chance: random.Random) -> AsyncIterator[None]:
+    """The primary hangs, the standby is promoted, and the old one wakes and goes on as if nothing had been."""
+    old = world.primary
+    await in_thread(old.pause)
+    await in_thread(world.standby.promote)
+    world.primary, world.standby = world.standby, old
+    await anyio.sleep(chance.uniform(*_HOLD_SECONDS))
+    await in_thread(old.unpause)
+    yield
+    await in_thread(old.kill)
+    await in_thread(_follow_again, world)
+
+
 ON_NODES = ("kill_node", "kill_all_nodes", "rolling_restart", "freeze_node", "jump_clock", "cut_connections")
 ON_DATABASE = (
     *("kill_postgres", "cut_listen", "cut_backends", "stall_type", "freeze_backend", "age_leases", "collect"),
-    *("delay_replication", "kill_standby", "fail_over", "lossy_fail_over"),
+    *("delay_replication", "kill_standby", "fail_over", "lossy_fail_over", "two_primaries"),
 )
 MISHAPS: Mapping[str, Mishap] = {name: globals()[name] for name in ON_NODES + ON_DATABASE}
 _ALONE = ("collect",)

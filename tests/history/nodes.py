@@ -13,7 +13,7 @@ from tests.cluster import free_port
 from tests.processes import HOMEROOM
 
 READY_SECONDS_MAX = 90.0
-_LISTED_MAX = 40
+_LISTED_MAX = 10
 """A low cap, so that lists are cut."""
 
 

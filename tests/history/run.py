@@ -1,8 +1,7 @@
 """One run: a world, mishaps one after the other, quiet points between them, and what the checker says of it all."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from itertools import takewhile
 from pathlib import Path
 
 import anyio
@@ -35,18 +34,18 @@ class Outcome:
 async def run(
     seed: int,
     path: Path,
+    steps: Iterable[Step],
     *,
-    go_on: Callable[[Step], bool],
     told: Callable[[Step, World], None] = lambda step, world: None,
 ) -> Outcome:
-    """Torture until `go_on` says no, then settle and judge. The history is in `path`, whatever happens."""
+    """Take the steps, settle, and judge. The history is in `path`, whatever happens."""
     pacing._PAUSE_SECONDS_MAX = _PAUSE_SECONDS_MAX
     with Recorder(path) as recorder:
         async with running_world(seed, recorder) as world:
             with anyio.fail_after(_FIRST_SECONDS_MAX):
                 while len(recorder.events) < _EVENTS_FIRST:
                     await anyio.sleep(0.02)
-            for step in takewhile(go_on, chaos.plan(seed)):
+            for step in steps:
                 told(step, world)
                 await chaos.take(world, seed, step)
                 if step.number % STEPS_BETWEEN_QUIET == STEPS_BETWEEN_QUIET - 1:

@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Sequence
+from itertools import takewhile
 from pathlib import Path
 
 import anyio
@@ -19,7 +20,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from tests.history.chaos import Step
+from tests.history.chaos import Step, plan
 from tests.history.checker import Broken, check
 from tests.history.events import Acted, Event, Got, Looked, Submitted, read_events
 from tests.history.facts import Facts
@@ -58,7 +59,8 @@ async def _torture(seed: int, path: Path, seconds: float) -> Outcome:
             said = f"{step.number + 1}: {' and '.join(step.names)}, {len(world.recorder.events)} events"
             progress.update(task, description=said, completed=time.monotonic() - began)
 
-        return await run(seed, path, go_on=lambda _: time.monotonic() - began < seconds, told=told)
+        steps = takewhile(lambda _: time.monotonic() - began < seconds, plan(seed))
+        return await run(seed, path, steps, told=told)
 
 
 def _report(outcome: Outcome, path: Path) -> int:
