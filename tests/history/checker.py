@@ -128,8 +128,10 @@ def visible(facts: Facts) -> Iterator[Finding]:
                 yield f"{got.organization} was told that {got.type} {seen.id} is {seen.availability}", (got,)
     for call in facts.answered:
         for sent, result in zip(call.sent, call.results, strict=True):
-            foreign = call.organization != "O.1" and not may_see(call.organization, "", sent.id)
-            if foreign and (result.version or set(result.codes) - {9020, 3004}):
+            if may_see(call.organization, "", sent.id):
+                continue
+            allowed = {9020} if facts.existed((call.type, sent.id), call) else {9020, 3004}
+            if result.version or set(result.codes) - allowed:
                 yield f"{call.organization} tried to write {sent.id} and was told {result}", (call,)
 
 
@@ -254,11 +256,12 @@ def _overwritten_changes(facts: Facts) -> Iterator[Finding]:
     before: defaultdict[Record, list[Change]] = defaultdict(list)
     for change in facts.changes:
         epoch = facts.pasts[facts.epoch_of(change.version)].epoch if facts.pasts else ""
-        stood = [c for c in before[change.record] if facts.lives(change.call.type, c.version, epoch)]
+        earlier = reversed(before[change.record])
+        stood = next((each for each in earlier if facts.lives(change.call.type, each.version, epoch)), None)
         before[change.record].append(change)
-        if stood and not _knew(change.sent, stood[-1]) and change.record not in facts.unsure:
+        if stood is not None and not _knew(change.sent, stood) and change.record not in facts.unsure:
             said = f"{change.version} was accepted on top of {change.sent.expected_version}"
-            yield f"{said} although {stood[-1].version} had been acknowledged", (stood[-1].call, change.call)
+            yield f"{said} although {stood.version} had been acknowledged", (stood.call, change.call)
 
 
 def _knew(sent: Sent, last: Change) -> bool:

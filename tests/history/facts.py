@@ -1,10 +1,11 @@
 """What a recorded history says for certain: which versions there were, in which epoch they live, who may see them."""
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from math import inf
 from typing import NamedTuple
 
 from tests.history.events import Epochs, Event, Got, Looked, Past, Sent, Submitted
@@ -94,21 +95,50 @@ class Facts:
         return {kind: [group for group in found.values() if len(group) > 1] for kind, found in calls.items()}
 
     @cached_property
+    def _changes_of(self) -> Mapping[Record, Sequence[Change]]:
+        found: defaultdict[Record, list[Change]] = defaultdict(list)
+        for change in self.changes:
+            found[change.record].append(change)
+        return found
+
+    def existed(self, record: Record, call: Submitted) -> bool:
+        """Whether a record was there when a call began, in the epoch in which it was answered."""
+        return any(
+            change.call.ended < call.began and self.lives(call.type, change.version, call.epoch)
+            for change in self._changes_of.get(record, ())
+        )
+
+    @cached_property
     def pasts(self) -> Sequence[Past]:
         return max((event.pasts for event in self.events if isinstance(event, Epochs)), key=len, default=())
 
     def epoch_of(self, version: int) -> int:
         """The place among the epochs of the one in which a version was given out."""
-        return max((place for place, past in enumerate(self.pasts) if past.begun_above < version), default=0)
+        return max(0, bisect_left(self.pasts, version, key=lambda past: past.begun_above) - 1)
 
     def lives(self, notification_type: str, version: int, epoch: str) -> bool:
         """Whether a version, once committed, is part of an epoch: given out in it, or kept by all between."""
-        place = next((place for place, past in enumerate(self.pasts) if past.epoch == epoch), None)
+        place = self._places.get(epoch)
         if place is None:
             return True
         born = self.epoch_of(version)
-        kept_by_all = all(version <= _kept(past, notification_type) for past in self.pasts[born + 1 : place + 1])
-        return born <= place and kept_by_all
+        return born <= place and version <= self._kept(notification_type, born, place)
+
+    @cached_property
+    def _places(self) -> Mapping[str, int]:
+        return {past.epoch: place for place, past in enumerate(self.pasts)}
+
+    @cached_property
+    def _kept_by_all(self) -> dict[tuple[str, int, int], float]:
+        return {}
+
+    def _kept(self, notification_type: str, born: int, place: int) -> float:
+        """The highest version of one epoch that every history up to another kept."""
+        key = (notification_type, born, place)
+        if key not in self._kept_by_all:
+            between = self.pasts[born + 1 : place + 1]
+            self._kept_by_all[key] = min((_kept(past, notification_type) for past in between), default=inf)
+        return self._kept_by_all[key]
 
     @cached_property
     def _deleted(self) -> Mapping[int, bool]:

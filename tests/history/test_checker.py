@@ -194,6 +194,10 @@ PLANTED: dict[str, tuple[str, list[Event]]] = {
         "Visible",
         [*WHOLE, replace(CALLS[1], key="x", organization="S.0990", results=(Result(C, 0, (9020, 9023)),))],
     ),
+    "a rejection that tells what is there": (
+        "Visible",
+        [*WHOLE, replace(CALLS[1], began=18, key="x", organization="S.0990", results=(Result(C, 0, (3004,)),))],
+    ),
     "a row missing": ("Converging", swap(HELD, replace(HELD, rows=HELD.rows[:1]))),
     "a row too many": ("Converging", swap(HELD, replace(HELD, rows=(*HELD.rows, Row(B, 15))))),
     "an old row": ("Converging", swap(HELD, replace(HELD, rows=(Row(C, 12), Row(A, 10))))),
