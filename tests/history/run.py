@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from unittest.mock import patch
 
 import anyio
 
@@ -39,8 +40,7 @@ async def run(
     told: Callable[[Step, World], None] = lambda step, world: None,
 ) -> Outcome:
     """Take the steps, settle, and judge. The history is in `path`, whatever happens."""
-    pacing._PAUSE_SECONDS_MAX = _PAUSE_SECONDS_MAX
-    with Recorder(path) as recorder:
+    with patch.object(pacing, "_PAUSE_SECONDS_MAX", _PAUSE_SECONDS_MAX), Recorder(path) as recorder:
         async with running_world(seed, recorder) as world:
             with anyio.fail_after(_FIRST_SECONDS_MAX):
                 while len(recorder.events) < _EVENTS_FIRST:

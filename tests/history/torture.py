@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Sequence
 from itertools import takewhile
 from pathlib import Path
+from statistics import median
 
 import anyio
 from rich.console import Console
@@ -89,7 +90,6 @@ def _tables(outcome: Outcome) -> dict[str, Sequence[tuple[str, object]]]:
         for e in events
         if isinstance(e, Looked) and not e.error
     )
-    settled = [round(seconds, 1) for seconds in outcome.settled_seconds]
     facts = Facts(events)
     lost = [change for change in facts.changes if _lost(facts, change.version, change.call.type)]
     return {
@@ -101,13 +101,17 @@ def _tables(outcome: Outcome) -> dict[str, Sequence[tuple[str, object]]]:
             ("epochs", len(facts.pasts) or 1),
             ("changes acknowledged", len(facts.changes)),
             ("of them in declared tails", len(lost)),
-            ("quiet points", len(settled)),
-            (
-                "seconds until all agreed",
-                f"{max(settled, default=0)} at most, {sorted(settled)[len(settled) // 2 :][:1]} the median",
-            ),
+            *_quiet(outcome.settled_seconds),
         ],
     }
+
+
+def _quiet(settled_seconds: Sequence[float]) -> list[tuple[str, object]]:
+    """How long it took until all agreed; a history that is read back does not say."""
+    if not settled_seconds:
+        return []
+    said = f"{max(settled_seconds):.1f} at most, {median(settled_seconds):.1f} usually"
+    return [("quiet points", len(settled_seconds)), ("seconds until all agreed", said)]
 
 
 def _lost(facts: Facts, version: int, notification_type: str) -> bool:
