@@ -84,13 +84,12 @@ class World:
         began = time.monotonic()
         self.checkpoints += 1
         self._settling(True)
-        with anyio.move_on_after(SETTLED_SECONDS_MAX):
-            while await self._unfinished_statuses():
-                await anyio.sleep(0.1)
         stored = await self._stored()
         with anyio.move_on_after(SETTLED_SECONDS_MAX):
-            while not all(held.hash_agreed and _equal(held, stored) for held in self._held()):
+            # Read anew each time: a write whose caller was cut off may be committed yet, and its status follows.
+            while await self._unfinished_statuses() or not self._agree(stored):
                 await anyio.sleep(0.1)
+                stored = await self._stored()
         self.settled_seconds.append(time.monotonic() - began)
         events: list[Event] = [*stored, *self._held(), await self._epochs()]
         for event in events:
@@ -103,6 +102,9 @@ class World:
             looker.settling = settling
         for replica in self.replicas:
             replica.settling = settling
+
+    def _agree(self, stored: Sequence[Stored]) -> bool:
+        return all(held.hash_agreed and _equal(held, stored) for held in self._held())
 
     async def _unfinished_statuses(self) -> int:
         connection = await self.connect()
