@@ -114,6 +114,7 @@ class World:
             await connection.close()
 
     async def _stored(self) -> Sequence[Stored]:
+        began = time.monotonic()
         connection = await self.connect()
         try:
             async with connection.transaction(isolation="repeatable_read", readonly=True):
@@ -129,7 +130,7 @@ class World:
             digest = digest_of(orjson.loads(row["body"]))
             found[row["name"]].append(StoredRow(row["id"], row["version"], row["deleted"], digest))
         return [
-            Stored(at=time.monotonic(), checkpoint=self.checkpoints, epoch=epoch, type=name, rows=tuple(entries))
+            Stored(at=began, checkpoint=self.checkpoints, epoch=epoch, type=name, rows=tuple(entries))
             for name, entries in found.items()
         ]
 

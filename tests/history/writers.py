@@ -56,7 +56,8 @@ class Writer:
     async def run(self) -> None:
         async with self._caller.http:
             while True:
-                await self._gate.opened.wait()
+                while not self._gate.opened.is_set():  # it may close in the moment in which a wait ends
+                    await self._gate.opened.wait()
                 self._gate.writing += 1
                 try:
                     await self._step()
