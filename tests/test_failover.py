@@ -76,6 +76,38 @@ async def test_a_type_that_was_lost_comes_again_on_a_node_that_knew_it(province:
             assert pairs(await available(writer, "Note", STEP, 10)) == [("new", version)]
 
 
+async def test_a_source_that_came_with_a_lost_status_goes_back_with_it(
+    province: Cluster, plain: Settings, tmp_path: Path
+) -> None:
+    async with open_node(province, plain) as node:
+        writer, key = await node.client("S.0982"), await node.key("S.0982")
+        async with node.client_with(key) as reader, Replica(tmp_path / "r.db", reader, ["NoteStatus"]) as replica:
+            (kept,) = await accepted(writer, "Note", note("a", "before"))
+            await until_status_of(replica, kept)
+            await until(province.caught_up)
+            await cut_off(province.standby)
+            (lost,) = await accepted(writer, "Note", note("a", "after", kept))
+            await until_status_of(replica, lost)
+            province.primary.kill()
+            province.standby.promote()
+            await until_status_of(replica, kept)
+            await replica.in_step()
+            source = await replica.get("Note", "a")
+            assert source is not None
+            assert source.version == kept
+
+
+async def until_status_of(replica: Replica, version: int) -> None:
+    """Return once the replica holds the status that saw this version of record `a`."""
+    with anyio.fail_after(30):
+        while True:
+            await replica.in_step()
+            found = await replica.get("NoteStatus", "a")
+            if found is not None and found.source_version == version:
+                return
+            await anyio.sleep(0.02)
+
+
 async def test_a_promotion_begins_a_history_that_clients_verify(
     province: Cluster, plain: Settings, tmp_path: Path
 ) -> None:

@@ -185,5 +185,7 @@ class Repair:
         self, name: str, page: Sequence[tuple[str, int]], sources: frozenset[str]
     ) -> Sequence[dict[str, Any]]:
         items: list[dict[str, Any]] = [{"id": i, "expectedVersion": version} for i, version in page]
+        if self._ledger.states[name].other_epoch:
+            return items  # what is held of a source may be of the history that ended, and above all that it is now
         known = await with_known_sources(self._ledger, name, items)
         return [item if item["id"] in sources else k for item, k in zip(items, known, strict=True)]
