@@ -200,7 +200,7 @@ class Recorder:
     events: list[Event] = field(default_factory=list)
 
     def __enter__(self) -> Self:
-        self._file = self.path.open("wb")
+        self._file = self.path.open("wb", buffering=0)
         return self
 
     def __exit__(
