@@ -146,7 +146,11 @@ async def age_leases(world: World, chance: random.Random) -> AsyncIterator[None]
 @asynccontextmanager
 async def collect(world: World, chance: random.Random) -> AsyncIterator[None]:
     """The retention of all that is gone ends at once: a node that starts collects it."""
-    await _on_primary(world, "update version_mark set marked_at = marked_at - interval '401 days'")
+    await _on_primary(
+        world,
+        "insert into version_mark (marked_at, version)"
+        " select now() - interval '401 days', last_value from core_version",
+    )
     node = chance.choice(world.nodes)
     await node.end(signal.SIGTERM)
     yield
