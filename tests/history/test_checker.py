@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from homeroom import version_hash
 from tests.history.checker import PROMISES, check
 from tests.history.events import (
     CUT,
@@ -32,7 +31,6 @@ from tests.history.events import (
     Submitted,
     read_events,
 )
-from tests.history.facts import may_see
 
 FIRST, SECOND = "first", "second"
 JUMP = 1_000
@@ -279,8 +277,3 @@ def test_an_entry_taken_out_of_any_list_is_missed(steps: list[tuple[str, bool, i
     gone = data.draw(st.sampled_from(look.listed))
     events[events.index(look)] = without(look, gone.id)
     assert "Reliable" in broken(events)
-
-
-def test_the_stranger_of_these_histories_sees_none_of_the_records() -> None:
-    assert [may_see("S.0990", "Note", record_id) for record_id in (A, B, C, D)] == [False] * 4
-    assert version_hash(()) != version_hash((14,))
