@@ -24,6 +24,7 @@ FLOORS = [
     "database",
     "catalogue",
     "organizations",
+    "record_types",
     "single_flight",
     "auth",
     "audience",

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count, pairwise
 from pathlib import Path
 
@@ -274,6 +274,23 @@ async def test_a_record_that_is_taken_as_it_is_is_not_taken_from_a_node_that_is_
         await k.sync()
         k.check()
         assert asked.count(0) == 3
+
+
+async def test_a_source_that_a_new_history_took_back_is_replaced_though_its_status_lives_on() -> None:
+    async with kept("NoteStatus") as k:
+        lives_on = copied(k.core.streams)
+        status = k.core.streams["NoteStatus"]["n005"]
+        k.core.write("n005", {"n": "lost"})
+        k.core.write("n005", {"alerts": []}, name="NoteStatus")
+        before = k.core.streams["NoteStatus"]["n005"]
+        k.core.streams["NoteStatus"]["n005"] = replace(before, source_version=status.source_version)
+        await k.sync()
+        k.check("Note")
+        lives_on["NoteStatus"] = dict(k.core.streams["NoteStatus"])
+        k.core.restored(lives_on)
+        await k.sync()
+        k.check("NoteStatus")
+        k.check("Note")
 
 
 async def test_a_hash_that_was_held_over_a_change_of_history_proves_nothing() -> None:

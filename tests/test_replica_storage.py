@@ -151,11 +151,13 @@ def test_a_source_comes_and_goes_with_its_status(storage: Storage) -> None:
     storage.load("NoteStatus", Batch([status], [came("a", 5, "source")]), TypeState(Phase.LOADING, 6, 10, "one"))
     storage.finish_load("NoteStatus", LOADED)
     assert dict(storage.live("Note")) == {"a": 5}
-    assert storage.sources_missing("NoteStatus") == []
+    assert storage.sources_missing("NoteStatus") == storage.sources_beyond("NoteStatus") == []
     storage.apply("NoteStatus", Batch([came("a", 12, source=11)], cursor=12))
     assert storage.sources_missing("NoteStatus") == ["a"]
     storage.apply("NoteStatus", Batch([], [came("a", 11, "new")]))
-    assert storage.sources_missing("NoteStatus") == []
+    assert storage.sources_missing("NoteStatus") == storage.sources_beyond("NoteStatus") == []
+    storage.apply("NoteStatus", Batch([], [came("a", 12, "newer")]))
+    assert storage.sources_beyond("NoteStatus") == ["a"]
     storage.apply("NoteStatus", Batch(dropped=["a"], cursor=13))
     assert dict(storage.live("Note")) == {}
     assert [c.kind for c in seen(storage)] == []

@@ -15,7 +15,7 @@ STEPS = tuple(
         (
             (("kill_node", "cut_listen"), 0.5),
             (("freeze_backend", "cut_connections"), 1.5),
-            (("fail_over",), 1.5),
+            (("lossy_fail_over",), 1.5),
             (("delay_replication", "rolling_restart"), 0.2),
             (("kill_postgres",), 1.0),
         )

@@ -160,6 +160,8 @@ class Follower:
     async def _answered(self, name: str, entry: TypeAvailability, epoch_proved: str) -> None:
         match entry["reason"]:
             case "none":
+                if epoch_proved and self._ledger.states[name].other_epoch:
+                    await self._repair.sources_taken_back(name, epoch_proved)
                 happening = Happening(What.NOTHING, cursor=entry["maxCoreVersion"], epoch=epoch_proved)
                 await self._ledger.note(name, happening)
             case "newer":

@@ -152,6 +152,14 @@ class MemoryStorage:
         rows = (row for row in self._types[name].rows.values() if not row.deleted)
         return [row.id for row in rows if held.get(row.id, -1) < (row.source_version or 0)]
 
+    def sources_beyond(self, name: str) -> Sequence[str]:
+        source = self._types[name].kind.source
+        if source is None:
+            return []
+        held = {row.id: row.version for row in self._types[source].rows.values()}
+        rows = (row for row in self._types[name].rows.values() if not row.deleted)
+        return [row.id for row in rows if held.get(row.id, 0) > (row.source_version or 0)]
+
     def strays(self, name: str) -> Sequence[str]:
         source = self._types[name].kind.source
         if source is None or self._types[source].kind.followed:

@@ -10,7 +10,7 @@ from typing import Any
 
 from homeroom.answers import RecordAnswer, TypeAvailability
 from homeroom.client import Client
-from homeroom.errors import ResyncNeeded
+from homeroom.errors import Code, ResyncNeeded, error
 from homeroom.protocol import RANGES_PER_CALL_MAX
 from homeroom.reconciliation import LocalRecords
 from homeroom.replica.diagnosis import difference, source_difference
@@ -70,6 +70,19 @@ class Repair:
         every = _Found({**again, **found.differing}, found.extra)
         differences = list(await self._mend(name, every, damage, 0, frozenset(sources)))
         return differences + await self._drop_strays(name, source)
+
+    async def sources_taken_back(self, name: str, epoch: str) -> None:
+        """In a new history a status may live on while the source that came with it last does not: take what there is.
+
+        Raises RetryLater if a node answers that is in another history still.
+        """
+        storage, in_thread = self._ledger.storage, self._ledger.in_thread
+        beyond = await in_thread(storage.sources_beyond, name)
+        for start in range(0, len(beyond), _PER_GET):
+            got = await self._client.get(name, [{"id": each} for each in beyond[start : start + _PER_GET]])
+            if got.epoch != epoch:
+                raise error(Code.NODE_BEHIND, "this node is in another history than the one that was verified")
+            await in_thread(storage.apply, name, batch_of(got.records, repair=True))
 
     async def _reconcile(self, name: str, window: int = 0) -> _Found | None:
         """What differs, by fingerprints of ranges; None if that comes to no end.

@@ -203,6 +203,9 @@ class Storage(Protocol):
     def sources_missing(self, name: str) -> Sequence[str]:
         """Ids of live statuses whose source is not held, or is older than the one they were calculated from."""
 
+    def sources_beyond(self, name: str) -> Sequence[str]:
+        """Ids of live statuses whose source is held at a newer version than the one they were calculated from."""
+
     def strays(self, name: str) -> Sequence[str]:
         """Ids of records that came with a status of this type, but of which no status is held."""
 

@@ -11,6 +11,7 @@ from homeroom_server.access.facts import read_facts
 from homeroom_server.access.rules import access_rules
 from homeroom_server.catalogue import Catalogue
 from homeroom_server.committer import Moved
+from homeroom_server.record_types import RecordTypes
 from homeroom_server.settings import Settings
 from homeroom_server.store import access_triggers, associations, moves, showing, types
 from homeroom_server.store.access_triggers import AccessTrigger
@@ -38,7 +39,7 @@ class AccessWorker:
         self._catalogue = catalogue
         self._rules = access_rules(catalogue)
         self._rows: Sequence[RuleRow] = ()
-        self._numbers: dict[str, int] = {}
+        self._types = RecordTypes(catalogue.types)
         self._work = anyio.Event()
         self._held = calendar.Holding()
 
@@ -97,7 +98,7 @@ class AccessWorker:
             day = await associations.access_day(connection) or await associations.today(
                 connection, self._settings.time_zone
             )
-            facts = await read_facts(connection, students, self._rules, self._numbers, self._settings.time_zone)
+            facts = await read_facts(connection, students, self._rules, self._types.numbers, self._settings.time_zone)
             derived = [
                 AssociationRow(a.student, a.organization, a.cause, a.source, a.begins_on, a.ends_on)
                 for a in facts.associations()
@@ -134,17 +135,17 @@ class AccessWorker:
         return moved
 
     async def _prepare(self, connection: Conn) -> None:
-        """Learn the numbers of the catalogue's types, once."""
-        if self._rows:
+        """Learn the numbers of the catalogue's types, once in each history."""
+        if not await self._types.refresh(connection):
             return
-        self._numbers = await types.ensure_record_types(connection, list(self._catalogue.types))
+        numbers = self._types.numbers
         self._rows = [
             RuleRow(
-                self._numbers[rule.name],
+                numbers[rule.name],
                 rule.by_owner,
                 rule.open,
                 rule.shared_path,
-                None if rule.status is None else self._numbers[rule.status],
+                None if rule.status is None else numbers[rule.status],
             )
             for rule in self._rules
         ]

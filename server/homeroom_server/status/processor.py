@@ -15,10 +15,11 @@ from homeroom.errors import HomeroomError
 from homeroom.protocol import STATUS_SUFFIX, NotificationType
 from homeroom_server.catalogue import Catalogue
 from homeroom_server.committer import Committer
+from homeroom_server.record_types import RecordTypes
 from homeroom_server.rule_set import Alert, Related, RuleSet, Source
 from homeroom_server.settings import Settings
 from homeroom_server.status.calculation import CalculatedStatus, Calculation
-from homeroom_server.store import triggers, types
+from homeroom_server.store import triggers
 from homeroom_server.store.connection import FAILURES
 from homeroom_server.store.triggers import SourceRecord, Trigger
 
@@ -54,8 +55,7 @@ class Processor:
         self._batch_records_max = settings.status_batch_records_max
         self._poll_seconds = settings.feed_poll_seconds
         self._work = anyio.Event()
-        self._numbers: dict[str, int] = {}
-        self._names: dict[int, str] = {}
+        self._types = RecordTypes(catalogue.types)
 
     def wake(self) -> None:
         """Triggers have been raised on this node."""
@@ -78,9 +78,7 @@ class Processor:
     async def _process_batch(self) -> int:
         """Claim a batch, calculate and store it; how many triggers there were."""
         async with self._pool.acquire() as connection:
-            if not self._numbers:
-                self._numbers = await types.ensure_record_types(connection, list(self._catalogue.types))
-                self._names = {number: name for name, number in self._numbers.items()}
+            await self._types.refresh(connection)
             claimed = await triggers.claim_triggers(connection, self._lease_seconds, self._batch_records_max)
             if not claimed:
                 return 0
@@ -101,7 +99,7 @@ class Processor:
             if trigger.changed:
                 changed[trigger.record_type].append(trigger.id)
         for record_type, ids in changed.items():
-            dependants = [self._numbers[name] for name in self._catalogue.dependants_of(self._name(record_type))]
+            dependants = [self._types.numbers[name] for name in self._catalogue.dependants_of(self._name(record_type))]
             await triggers.raise_dependants(connection, record_type, ids, dependants)
 
     async def _finish_without_status(self, connection: asyncpg.pool.PoolConnectionProxy, batch: _Batch) -> None:
@@ -123,7 +121,7 @@ class Processor:
             if rules is None or source.deleted:
                 continue
             for name, record_id in self._references(rules, source):
-                wanted[self._numbers[name], record_id].add((source.record_type, source.id))
+                wanted[self._types.numbers[name], record_id].add((source.record_type, source.id))
             of_student |= set(rules.of_student)
             students |= {source.student} if source.student is not None else set()
         referenced = await self._read_live(connection, list(wanted))
@@ -133,7 +131,7 @@ class Processor:
             pairs = [(key, looker) for key in missing for looker in wanted[key]]
             await triggers.note_missing(connection, [key for key, _ in pairs], [looker for _, looker in pairs])
             referenced |= await self._read_live(connection, missing)
-        numbers = [self._numbers[name] for name in of_student]
+        numbers = [self._types.numbers[name] for name in of_student]
         found = await triggers.read_of_students(connection, numbers, list(students), _RELATED_MAX)
         by_student: dict[tuple[str, str], list[Source]] = defaultdict(list)
         for record in found:
@@ -196,7 +194,7 @@ class Processor:
 
     def _name(self, record_type: int) -> str:
         """The type's name; empty for a type that the catalogue no longer has."""
-        return self._names.get(record_type, "")
+        return self._types.names.get(record_type, "")
 
 
 def _as_source(record: SourceRecord) -> Source:

@@ -217,6 +217,13 @@ class SqliteStorage:
                 return []
             return [record_id for (record_id,) in db.execute(Table.of(name, source).statuses_ahead)]
 
+    def sources_beyond(self, name: str) -> Sequence[str]:
+        with self._file.reading() as db:
+            source = _source(db, name)
+            if source is None:
+                return []
+            return [record_id for (record_id,) in db.execute(Table.of(name, source).statuses_behind)]
+
     def strays(self, name: str) -> Sequence[str]:
         with self._file.reading() as db:
             source = _source(db, name)

@@ -37,6 +37,7 @@ class Table:
     after: str
     tombstones: str
     statuses_ahead: str
+    statuses_behind: str
     strays: str
 
     @classmethod
@@ -90,6 +91,10 @@ class Table:
             statuses_ahead=f"""
                 select s.id from "{table}" s left join "{sources}" r on r.id = s.id
                 where not s.deleted and (r.id is null or r.version < s.source_version)
+            """,
+            statuses_behind=f"""
+                select s.id from "{table}" s join "{sources}" r on r.id = s.id
+                where not s.deleted and r.version > s.source_version
             """,
         )
 
