@@ -2,11 +2,9 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Literal
 
-from homeroom_merge.values import Json, Value
-
-SideName = Literal["hub", "sis"]
+from homeroom_merge.records import Base
+from homeroom_merge.values import Json, SideName, Value
 
 
 class Kind(StrEnum):
@@ -61,7 +59,10 @@ class Change:
     """Everything planned for one record. With conflicts it is not written: it waits in the inbox.
 
     `waits_for`: references (entity, key) that are not there yet. `note`: what the report says of it without a write.
-    `base_hub`, `base_sis`: the base once every side that has to change is known to have it; None: it stays as it is.
+    `base`: what it is once every side that has to change is known to have it, with the SIS rendering as merged; a SIS
+    that expresses less shows read(write(it)). None: it stays as it is. `awaits`: a write of an earlier run is not shown
+    yet, so `base` is awaited even without a write. `unlink`, `set_aside`: how the link stands after the change; neither:
+    it is in force.
     """
 
     sis_key: str | None
@@ -71,9 +72,9 @@ class Change:
     conflicts: tuple[Conflict, ...] = ()
     waits_for: tuple[tuple[str, str], ...] = ()
     note: str = ""
-    base_hub: Json | None = None
-    base_sis: Json | None = None
-    base_deleted: bool = False
+    base: Base | None = None
+    awaits: bool = False
     unlink: bool = False
+    set_aside: bool = False
     school: str | None = None
     school_year: int | None = None

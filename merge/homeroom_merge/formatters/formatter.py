@@ -4,19 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from homeroom_merge.records import Fault
 from homeroom_merge.values import Json
+
+__all__ = ["Fault", "Formatter", "Reading", "Row"]
 
 Row = Mapping[str, object]
 """One record as its source has it: CSV cells by column, an XML element's members, a database row."""
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """Why a record cannot be read: where, what, and what to do about it. Never repeats a secret."""
-
-    pointer: str
-    detail: str
-    cure: str = ""
 
 
 @dataclass(frozen=True, slots=True)
