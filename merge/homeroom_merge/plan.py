@@ -60,9 +60,9 @@ class Change:
 
     `waits_for`: references (entity, key) that are not there yet. `note`: what the report says of it without a write.
     `base`: what it is once every side that has to change is known to have it, with the SIS rendering as merged; a SIS
-    that expresses less shows read(write(it)). None: it stays as it is. `awaits`: a write of an earlier run is not shown
-    yet, so `base` is awaited even without a write. `unlink`, `set_aside`: how the link stands after the change; neither:
-    it is in force.
+    that expresses less shows read(write(it)). None: it stays as it is. `awaits`: a write of an earlier run is not
+    shown yet, so `base` is awaited even without a write. `unlink`, `set_aside`: how the link stands after the change;
+    neither: it is in force.
     """
 
     sis_key: str | None

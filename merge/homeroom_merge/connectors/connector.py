@@ -42,8 +42,8 @@ class SourceRow:
 class Fetch:
     """Rows as they come; what else is known of the fetch is true once they have ended.
 
-    `complete`: all of the entity came, as promised. `failure`: it was cut or cannot be read as a whole; its rows do
-    not count then. `notes`: what was noticed and handled (an encoding, a byte order mark, dropped secrets).
+    `complete`: all of the entity came, as was promised. `failure`: it was cut, or cannot be read as a whole; its rows
+    do not count then. `notes`: what was noticed and handled (an encoding, a byte order mark, dropped secrets).
     """
 
     rows: AsyncIterator[SourceRow]
