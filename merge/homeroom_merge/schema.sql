@@ -58,7 +58,6 @@ create table record (
     subject integer not null references subject,
     sis_key text collate "C",
     hub_id text collate "C",
-    -- The link is set aside while the hub does not show the record: neither side is written.
     school text collate "C",
     school_year integer,
     -- What else identifies it (a student number), for proposals of re-keys.
@@ -66,10 +65,12 @@ create table record (
     base_hub text,
     base_sis text,
     base_deleted boolean not null default false,
-    -- SIS values that an undo took back, by JSON pointer.
-    refused text,
-    -- The rendering that was written to the SIS and that no feed has shown yet.
+    -- What else the base says: values that an undo took back, members that the SIS spoke of, a deactivation.
+    base_more text,
+    -- What the base will be once the SIS shows what was written to it.
     awaiting text,
+    -- The link was given up when one side deleted the record and the policy ignores that.
+    unlinked boolean not null default false,
     hub_state seen_state not null default 'absent',
     hub_seen text,
     hub_version bigint not null default 0,
@@ -121,6 +122,8 @@ create table planned (
     run uuid not null references run on delete cascade,
     record bigint not null,
     change text not null,
+    -- Deletes go last, and in the reverse order of entities.
+    is_delete boolean not null,
     -- planned | done | conflict | waits | stale | failed | unknown
     outcome text not null default 'planned',
     detail text not null default '',

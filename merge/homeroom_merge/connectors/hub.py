@@ -58,6 +58,21 @@ class HubFetch:
     blocks: AsyncIterator[Sequence[HubSeen]] = field(init=False)
 
 
+@dataclass(frozen=True, slots=True)
+class Written:
+    """The hub has it, at this version."""
+
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """It does not. `is_stale`: it has moved on there, and is to be merged again."""
+
+    is_stale: bool
+    detail: str
+
+
 class Hub:
     """One organisation's view of the Core; errors are those of the SDK's tree."""
 
@@ -82,9 +97,17 @@ class Hub:
             found += map(_seen, got.records)
         return found
 
-    async def submit(self, notification_type: str, records: Sequence[Json], key: UUID) -> Sequence[Result]:
-        """Write; under the same key the same records are written once, however often they are sent."""
-        return (await self._client.submit(notification_type, records, key)).results
+    async def write(
+        self, notification_type: str, records: Sequence[Mapping[str, Any]], key: UUID
+    ) -> list[Written | Rejected]:
+        """Submit; under the same key the same records are written once, however often they are sent.
+
+        A record that says what the hub has already counts as written.
+        """
+        results = (await self._client.submit(notification_type, records, key)).results
+        same = [each["id"] for each in results if _codes(each) == [Code.CHANGES_NOTHING]]
+        there = {seen.hub_id: seen for seen in await self.look(notification_type, same)} if same else {}
+        return [_result(record, result, there) for record, result in zip(records, results, strict=True)]
 
     async def _goes_on(self, notification_type: str, cursor: HubCursor) -> bool:
         """Whether the Core can still tell what has moved since."""
@@ -143,6 +166,21 @@ class Hub:
 def _pages(all_: Sequence[T], size: int) -> Iterator[Sequence[T]]:
     for start in range(0, len(all_), size):
         yield all_[start : start + size]
+
+
+def _codes(result: Result) -> list[int]:
+    return [rejection["code"] for rejection in result["rejections"]]
+
+
+def _result(record: Mapping[str, Any], result: Result, there: Mapping[str, HubSeen]) -> Written | Rejected:
+    codes = _codes(result)
+    if not codes:
+        return Written(result["coreVersion"])
+    seen = there.get(result["id"])
+    if seen is not None and (record["deleted"] or seen.body == record.get("body")):
+        return Written(seen.version)
+    is_stale = codes == [Code.VERSION_MISMATCH] or seen is not None
+    return Rejected(is_stale, "; ".join(f"{each['code']}: {each['detail']}" for each in result["rejections"]))
 
 
 def _live(line: Mapping[str, Any]) -> HubSeen:

@@ -1,7 +1,6 @@
 """What statements run on."""
 
 import asyncpg
-import orjson
 
 Conn = asyncpg.Connection | asyncpg.pool.PoolConnectionProxy
 
@@ -10,8 +9,3 @@ async def connect(database_url: str) -> asyncpg.Connection:
     """A connection whose tables are the state's."""
     settings = {"application_name": "homeroom merge", "search_path": "homeroom_merge", "jit": "off"}
     return await asyncpg.connect(database_url, timeout=10, server_settings=settings)
-
-
-def canonical(body: object) -> str:
-    """JSON text with sorted members: equal texts are equal bodies."""
-    return orjson.dumps(body, option=orjson.OPT_SORT_KEYS).decode()

@@ -86,15 +86,17 @@ async def store_hub(connection: Conn, subject: int, rows: Sequence[HubRow]) -> N
     )
 
 
-async def hub_not_among(connection: Conn, subject: int, shown: Sequence[str]) -> list[str]:
-    """Of the records that were live on the hub, those that a complete fetch did not show."""
+async def hub_not_among(connection: Conn, subject: int, shown: Sequence[str], school_year: int | None) -> list[str]:
+    """Of the records of a school year that were live on the hub, those that a complete fetch did not show."""
     rows = await connection.fetch(
         """
         select hub_id from record
         where subject = $1 and hub_id is not null and hub_state in ('live', 'failed') and hub_id <> all($2::text[])
+          and ($3::int is null or school_year = $3)
         """,
         subject,
         shown,
+        school_year,
     )
     return [row["hub_id"] for row in rows]
 
@@ -201,6 +203,34 @@ async def link_alike(connection: Conn, subject: int) -> int:
             """,
             subject,
         )
+    )
+
+
+async def re_keys(connection: Conn, subject: int) -> dict[int, str]:
+    """New records of the SIS with an identifier that a record has which the SIS no longer shows: by number, its key."""
+    rows = await connection.fetch(
+        """
+        select n.number, min(o.sis_key) as key
+        from record n join record o on o.subject = n.subject and o.identifier = n.identifier and o.number <> n.number
+        where n.subject = $1 and n.base_hub is null and n.hub_state = 'absent' and n.sis_state = 'live'
+          and o.base_hub is not null and not o.base_deleted and o.sis_state in ('absent', 'deleted')
+        group by n.number
+        """,
+        subject,
+    )
+    return {row["number"]: row["key"] for row in rows}
+
+
+async def draw_ids(connection: Conn, subject: int, but: Sequence[int], *, uuids: bool) -> None:
+    """Hub ids for records of the SIS that have none."""
+    await connection.execute(
+        """
+        update record set hub_id = case when $3 then gen_random_uuid()::text else sis_key end
+        where subject = $1 and hub_id is null and sis_state = 'live' and number <> all($2::bigint[])
+        """,
+        subject,
+        but,
+        uuids,
     )
 
 

@@ -1,0 +1,99 @@
+"""All records of an entity: what is to be written where, and whether the plan may go on (merge.md 2.3 to 2.5)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from uuid import UUID
+
+from homeroom_merge.guards import Standing, Tally, Verdict, judge, tally
+from homeroom_merge.merging import UNTOUCHED, merge
+from homeroom_merge.plan import Change, Conflict
+from homeroom_merge.records import State
+from homeroom_merge.store import known as records
+from homeroom_merge.store import runs, seen
+from homeroom_merge.store.connection import Conn
+from homeroom_merge.store.known import Numbered
+from homeroom_merge.terms import Terms
+from homeroom_merge.values import ABSENT
+
+_AT_ONCE = 1_000
+RE_KEY = "proposed re-key"
+"""The rule of a conflict that only a person settles: a new key of the SIS carries a number that another record had."""
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """What a plan comes to. `conflicts`, `waits`: records that are not written."""
+
+    changes: int
+    conflicts: int
+    waits: int
+    tally: Tally
+    verdict: Verdict
+
+
+Links = Mapping[str, Mapping[str, str | None]]
+"""By entity, the hub id of each key of the SIS that is there."""
+
+
+async def plan(
+    connection: Conn,
+    run: UUID,
+    subject: int,
+    terms: Terms,
+    links: Links,
+    now: datetime,
+    columns_missing: frozenset[str] = frozenset(),
+) -> Planned:
+    """Merge every record of which a side has changed, and store what comes of it. One transaction."""
+    conflicts = waits = count = 0
+    total = Tally()
+    async with connection.transaction():
+        first = not await records.has_bases(connection, subject)
+        proposed = await seen.re_keys(connection, subject)
+        await seen.draw_ids(connection, subject, sorted(proposed), uuids=terms.draws_uuids)
+        block: list[tuple[int, Change]] = []
+        async for each in records.changed(connection, subject):
+            change = _change(each, terms, links, now, proposed.get(each.number))
+            if change is UNTOUCHED:
+                continue
+            count += 1
+            conflicts += bool(change.conflicts)
+            waits += bool(change.waits_for)
+            block.append((each.number, change))
+            if len(block) == _AT_ONCE:
+                total += await _keep(connection, run, block)
+                block = []
+        total += await _keep(connection, run, block)
+        live = await records.live_bases(connection, subject)
+    standing = Standing(live, now.date(), first and total.creates + total.updates > 0, columns_missing)
+    return Planned(count, conflicts, waits, total, judge(total, standing, terms.limits, terms.seasons))
+
+
+async def _keep(connection: Conn, run: UUID, block: list[tuple[int, Change]]) -> Tally:
+    await runs.store_plan(connection, run, block)
+    return tally(change for _, change in block)
+
+
+def _change(each: Numbered, terms: Terms, links: Links, now: datetime, re_key: str | None) -> Change:
+    known = each.known
+    if re_key is not None:
+        what = Conflict("", ABSENT, re_key, known.sis_key, RE_KEY)
+        return Change(known.sis_key, None, conflicts=(what,), note=f"it may be {re_key} under another key")
+    change = merge(known, terms.shape, terms.rules, terms.policy, now)
+    if change is UNTOUCHED or not change.writes:
+        return change
+    missing = _missing(each, terms, links)
+    return replace(change, waits_for=missing) if missing else change
+
+
+def _missing(each: Numbered, terms: Terms, links: Links) -> tuple[tuple[str, str], ...]:
+    """References of the SIS's record to what is not there yet; an entity that is not merged is not asked for."""
+    body = each.known.sis.body if each.known.sis.state is State.LIVE else None
+    if body is None:
+        return ()
+    return tuple(
+        (found.entity, found.key)
+        for found in terms.shape.references(body)
+        if found.entity in links and found.key not in links[found.entity]
+    )

@@ -1,0 +1,157 @@
+"""Records as merging knows them: who has changed is told by PostgreSQL, by comparing texts."""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import asyncpg
+import orjson
+
+from homeroom_merge.codec import awaited_of, awaited_text, base_more, base_of, canonical
+from homeroom_merge.records import Awaited, Base, Known, Side, State
+from homeroom_merge.store.connection import Conn
+
+_AT_ONCE = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Numbered:
+    """A record and its number in the state."""
+
+    number: int
+    known: Known
+    identifier: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What a record is once its change is done: base and link, or what it awaits. None: as it was."""
+
+    number: int
+    hub_id: str | None
+    base: Base | None = None
+    awaiting: Awaited | None = None
+    unlinked: bool = False
+
+
+async def changed(connection: Conn, subject: int) -> AsyncIterator[Numbered]:
+    """Every record of which a side is not as both last agreed, within a transaction of the caller's."""
+    rows = connection.cursor(
+        """
+        select * from record
+        where subject = $1
+          and (base_hub is null or hub_state <> 'live' or sis_state <> 'live' or hub_seen <> base_hub
+               or sis_seen <> base_sis or awaiting is not null or base_deleted or unlinked)
+          and not (base_hub is null and hub_state <> 'live' and sis_state <> 'live')
+        order by number
+        """,
+        subject,
+        prefetch=_AT_ONCE,
+    )
+    async for row in rows:
+        yield _numbered(row)
+
+
+async def read(connection: Conn, numbers: Sequence[int]) -> dict[int, Numbered]:
+    """Just these records, locked until the end of the caller's transaction."""
+    rows = await connection.fetch(
+        "select * from record where number = any($1::bigint[]) order by number for update", numbers
+    )
+    return {row["number"]: _numbered(row) for row in rows}
+
+
+async def has_bases(connection: Conn, subject: int) -> bool:
+    """Whether anything was ever agreed on."""
+    found = "select exists (select from record where subject = $1 and base_hub is not null)"
+    return bool(await connection.fetchval(found, subject))
+
+
+async def live_bases(connection: Conn, subject: int) -> int:
+    """Records on which both sides agree that they are there: what guards reckon with."""
+    count = "select count(*) from record where subject = $1 and base_hub is not null and not base_deleted"
+    return int(await connection.fetchval(count, subject))
+
+
+async def links(connection: Conn, feed: str, entity: str) -> Mapping[str, str | None]:
+    """The hub id of each SIS key of an entity that is there (live, and not failed); None where none is drawn yet."""
+    rows = await connection.fetch(
+        """
+        select r.sis_key, r.hub_id from record r
+        join subject s on s.number = r.subject join feed f on f.number = s.feed
+        where f.name = $1 and s.entity = $2 and r.sis_key is not null and r.sis_state <> 'failed'
+        """,
+        feed,
+        entity,
+    )
+    return {row["sis_key"]: row["hub_id"] for row in rows}
+
+
+async def settle(connection: Conn, records: Sequence[Settled]) -> None:
+    """Move bases and links: each where every side that had to change is known to have it."""
+    await connection.executemany(
+        """
+        update record
+        set hub_id = coalesce($2, hub_id), base_hub = coalesce($3, base_hub), base_sis = coalesce($4, base_sis),
+            base_deleted = coalesce($5, base_deleted),
+            base_more = case when $3::text is null then base_more else $6 end, awaiting = $7, unlinked = $8
+        where number = $1
+        """,
+        [
+            (
+                each.number,
+                each.hub_id,
+                *_base_columns(each.base),
+                None if each.awaiting is None else awaited_text(each.awaiting),
+                each.unlinked,
+            )
+            for each in records
+        ],
+    )
+
+
+async def show_written(connection: Conn, rows: Sequence[tuple[int, str, int]]) -> None:
+    """(number, hub body, core version): what the hub has since a write of ours, as a fetch would show it."""
+    await connection.executemany(
+        """
+        update record set hub_seen = $2, hub_version = greatest(hub_version, $3), hub_state = 'live' where number = $1
+        """,
+        rows,
+    )
+
+
+def _base_columns(base: Base | None) -> tuple[str | None, str | None, bool | None, str | None]:
+    if base is None:
+        return None, None, None, None
+    return canonical(base.hub), canonical(base.sis), base.deleted, base_more(base)
+
+
+def _numbered(row: asyncpg.Record) -> Numbered:
+    base = None
+    if row["base_hub"] is not None:
+        base = base_of(row["base_hub"], row["base_sis"], row["base_more"], deleted=row["base_deleted"])
+    covered = None if row["sis_covered"] is None else frozenset(row["sis_covered"])
+    known = Known(
+        row["sis_key"],
+        row["hub_id"],
+        _side(row["hub_state"], row["hub_seen"], row["hub_changed_at"], version=row["hub_version"]),
+        _side(row["sis_state"], row["sis_seen"], row["sis_changed_at"], covered=covered, token=row["sis_token"]),
+        base,
+        row["school"],
+        row["school_year"],
+        None if row["awaiting"] is None else awaited_of(row["awaiting"]),
+        unlinked=row["unlinked"],
+    )
+    return Numbered(row["number"], known, row["identifier"])
+
+
+def _side(
+    state: str,
+    body: str | None,
+    changed_at: datetime | None,
+    covered: frozenset[str] | None = None,
+    version: int = 0,
+    token: str | None = None,
+) -> Side:
+    found: dict[str, Any] | None = None if body is None else orjson.loads(body)
+    return Side(State(state), found, covered, version, changed_at, token)

@@ -1,0 +1,224 @@
+"""Runs, their plans and the journal of their writes."""
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+from uuid import UUID
+
+from homeroom_merge.codec import change_of, change_text, value_text
+from homeroom_merge.plan import Change, Conflict, Kind
+from homeroom_merge.store.connection import Conn
+
+_AT_ONCE = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run of a subject."""
+
+    id: UUID
+    subject: int
+    feed: str
+    entity: str
+    status: str
+    group_id: UUID
+
+
+class Intent(NamedTuple):
+    """A write that is about to be made; those that go in one call share its key."""
+
+    record: int
+    side: str
+    kind: str
+    key: UUID
+    hub_id: str | None
+    body: str | None
+    expected_version: int
+
+
+async def begin(connection: Conn, subject: int, group_id: UUID, runner: str, overrides: str) -> UUID:
+    """A run that holds the subject; who comes to an open run of it finds it by `unfinished`."""
+    return UUID(
+        str(
+            await connection.fetchval(
+                """
+                insert into run (subject, group_id, runner, settings_version, overrides)
+                values ($1, $2, $3, 1, $4) returning id
+                """,
+                subject,
+                group_id,
+                runner,
+                overrides,
+            )
+        )
+    )
+
+
+async def end(connection: Conn, run: UUID, status: str, report: str | None = None) -> None:
+    await connection.execute(
+        "update run set status = $2, ended_at = now(), report = coalesce($3, report) where id = $1", run, status, report
+    )
+
+
+async def beat(connection: Conn, run: UUID) -> None:
+    """Say that it is alive."""
+    await connection.execute("update run set beats_at = now() where id = $1", run)
+
+
+async def find(connection: Conn, run: UUID) -> Run | None:
+    row = await connection.fetchrow(
+        """
+        select r.id, r.subject, f.name as feed, s.entity, r.status, r.group_id
+        from run r join subject s on s.number = r.subject join feed f on f.number = s.feed where r.id = $1
+        """,
+        run,
+    )
+    return None if row is None else Run(**row)
+
+
+async def with_status(connection: Conn, feed: str, *statuses: str) -> list[Run]:
+    """The runs of a feed that stand so, oldest first."""
+    rows = await connection.fetch(
+        """
+        select r.id, r.subject, f.name as feed, s.entity, r.status, r.group_id
+        from run r join subject s on s.number = r.subject join feed f on f.number = s.feed
+        where f.name = $1 and r.status = any($2::text[]) order by r.begun_at
+        """,
+        feed,
+        statuses,
+    )
+    return [Run(**row) for row in rows]
+
+
+async def replace_held(connection: Conn, subject: int, by: UUID) -> int:
+    """A newer plan replaces those of this subject that are held; how many."""
+    done = await connection.execute(
+        """
+        update run set status = 'cancelled', ended_at = now(), decided_by = 'a newer plan', decided_at = now()
+        where subject = $1 and status = 'held' and id <> $2
+        """,
+        subject,
+        by,
+    )
+    return int(done.rpartition(" ")[2])
+
+
+async def store_plan(connection: Conn, run: UUID, changes: Sequence[tuple[int, Change]]) -> None:
+    """Planned changes by the number of their record."""
+    await connection.copy_records_to_table(
+        "planned",
+        schema_name="homeroom_merge",
+        columns=("run", "record", "change", "is_delete"),
+        records=[(run, number, change_text(change), _deletes(change)) for number, change in changes],
+    )
+
+
+async def planned(connection: Conn, run: UUID, *outcomes: str) -> AsyncIterator[tuple[int, Change]]:
+    """What of a plan stands so, in the order of records, within a transaction of the caller's."""
+    rows = connection.cursor(
+        "select record, change from planned where run = $1 and outcome = any($2::text[]) order by record",
+        run,
+        outcomes,
+        prefetch=_AT_ONCE,
+    )
+    async for row in rows:
+        yield row["record"], change_of(row["change"])
+
+
+async def planned_of(connection: Conn, run: UUID, numbers: Sequence[int]) -> list[tuple[int, Change]]:
+    """What was planned for these records."""
+    query = "select record, change from planned where run = $1 and record = any($2::bigint[])"
+    return [(row["record"], change_of(row["change"])) for row in await connection.fetch(query, run, numbers)]
+
+
+async def next_planned(connection: Conn, run: UUID, limit: int, *, deletes: bool) -> list[tuple[int, Change]]:
+    """The next changes of a plan that are to be carried out: those that delete something, or the others."""
+    rows = await connection.fetch(
+        """
+        select record, change from planned
+        where run = $1 and outcome = 'planned' and is_delete = $3 order by record limit $2
+        """,
+        run,
+        limit,
+        deletes,
+    )
+    return [(row["record"], change_of(row["change"])) for row in rows]
+
+
+async def note_conflicts(connection: Conn, record: int, conflicts: Sequence[Conflict]) -> None:
+    """The conflicts of a record, in place of those it had: what a merge agrees on vanishes from the inbox."""
+    await connection.execute(
+        "delete from conflict where record = $1 and pointer <> all($2::text[])", record, [c.pointer for c in conflicts]
+    )
+    await connection.executemany(
+        """
+        insert into conflict (record, pointer, base, sis, hub, rule) values ($1, $2, $3, $4, $5, $6)
+        on conflict (record, pointer) do update
+        set base = excluded.base, sis = excluded.sis, hub = excluded.hub, rule = excluded.rule
+        """,
+        [(record, c.pointer, *map(value_text, (c.base, c.sis, c.hub)), c.rule) for c in conflicts],
+    )
+
+
+async def note_outcomes(connection: Conn, run: UUID, outcomes: Sequence[tuple[int, str, str]]) -> None:
+    """(record, outcome, detail) of planned changes."""
+    await connection.execute(
+        """
+        update planned p set outcome = u.outcome, detail = u.detail
+        from unnest($2::bigint[], $3::text[], $4::text[]) as u(record, outcome, detail)
+        where p.run = $1 and p.record = u.record
+        """,
+        run,
+        [record for record, _, _ in outcomes],
+        [outcome for _, outcome, _ in outcomes],
+        [detail for _, _, detail in outcomes],
+    )
+
+
+async def count_outcomes(connection: Conn, run: UUID) -> dict[str, int]:
+    rows = await connection.fetch("select outcome, count(*) as n from planned where run = $1 group by outcome", run)
+    return {row["outcome"]: row["n"] for row in rows}
+
+
+async def intend(connection: Conn, run: UUID, intents: Sequence[Intent]) -> None:
+    """Written down before anything is sent."""
+    await connection.executemany(
+        """
+        insert into journal (run, record, side, kind, idempotency_key, hub_id, body, expected_version)
+        values ($1, $2, $3, $4, $5, $6, $7, $8)
+        """,
+        [(run, *intent) for intent in intents],
+    )
+
+
+async def open_intents(connection: Conn, run: UUID) -> list[Intent]:
+    """Those whose fate is not known, in the order they were written down: a crash came between."""
+    rows = await connection.fetch(
+        """
+        select record, side, kind, idempotency_key as key, hub_id, body, expected_version
+        from journal where run = $1 and result is null order by number
+        """,
+        run,
+    )
+    return [Intent(*row.values()) for row in rows]
+
+
+async def note_results(connection: Conn, run: UUID, key: UUID, results: Sequence[tuple[int, str, str, int]]) -> None:
+    """(record, result, detail, core version) of the writes that went under a key."""
+    await connection.execute(
+        """
+        update journal j set result = u.result, detail = u.detail, core_version = u.version, ended_at = now()
+        from unnest($3::bigint[], $4::text[], $5::text[], $6::bigint[]) as u(record, result, detail, version)
+        where j.run = $1 and j.idempotency_key = $2 and j.record = u.record and j.result is null
+        """,
+        run,
+        key,
+        [record for record, _, _, _ in results],
+        [result for _, result, _, _ in results],
+        [detail for _, _, detail, _ in results],
+        [version for _, _, _, version in results],
+    )
+
+
+def _deletes(change: Change) -> bool:
+    return any(write.kind is Kind.DELETE for write in change.writes)

@@ -1,0 +1,42 @@
+"""What a run is told: which records of which entity, between which sides, by which rules."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from homeroom_merge.guards import Limits, Season
+from homeroom_merge.merging import DeletePolicy
+from homeroom_merge.rules import Rules
+from homeroom_merge.shape import Shape
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """One entity of one feed.
+
+    `types`: the hub's notification types by school year (None: the entity knows no years). `schools`: the codes of
+    those that the feed speaks for. `acts_as`: the organisations as which the hub is read; the first also writes what no
+    school owns. `feeds_before_delete`: complete feeds in a row from which a record must be absent to count as deleted.
+    """
+
+    feed: str
+    entity: str
+    types: Mapping[int | None, str]
+    schools: frozenset[str]
+    acts_as: tuple[str, ...]
+    shape: Shape
+    rules: Rules
+    draws_uuids: bool = False
+    """New hub ids are UUIDs; else they are the keys that the SIS uses."""
+    policy: DeletePolicy = field(default_factory=DeletePolicy)
+    limits: Limits = field(default_factory=Limits)
+    seasons: tuple[Season, ...] = ()
+    feeds_before_delete: int = 2
+    allow_empty: bool = False
+    fetches_hub: bool = True
+    fetches_sis: bool = True
+    persists_hub: bool = True
+    persists_sis: bool = True
+
+    def type_of(self, school_year: int | None) -> str | None:
+        """The notification type of a record; None for a year that is not allowed."""
+        return self.types.get(None if None in self.types else school_year)
