@@ -105,16 +105,19 @@ def _section(element: Element) -> _Section:
     school, session = _text(element, "SchoolId"), _text(element, "SessionName")
     key = hashlib.sha256("\0".join((identifier, course, school, session)).encode()).hexdigest()[:12]
     safe = "".join(c if c.isascii() and c.isalnum() else "-" for c in identifier)[:50]
-    body = {"sectionIdentifier": identifier, "courseCode": course, "schoolId": school, "sessionName": session}
     school_year = int(_text(element, "SchoolYear").rpartition("-")[2])
-    return _Section(f"{safe}.{key}", school, school_year, body | {"availableCredits": _text(element, "Credits")})
+    body: Json = {"sectionCode": identifier, "localCourseCode": course, "schoolId": school, "sessionName": session}
+    body["schoolYear"] = school_year
+    if credit := _text(element, "Credits"):
+        body["credits"] = float(credit)
+    return _Section(f"{safe}.{key}", school, school_year, body)
 
 
 def _student(element: Element) -> Json:
     members = {
         "firstName": _text(element, "FirstName"),
         "middleName": _text(element, "MiddleName"),
-        "lastSurname": _text(element, "LastSurname"),
+        "lastName": _text(element, "LastSurname"),
         "birthDate": _text(element, "BirthDate"),
     }
     return {"id": _text(element, "StudentUniqueId"), "body": {name: value for name, value in members.items() if value}}
@@ -122,18 +125,16 @@ def _student(element: Element) -> Json:
 
 def _course(element: Element, agency: str) -> Json:
     code = "".join(c if c.isascii() and c.isalnum() else "-" for c in _text(element, "CourseCode"))[:64]
-    return _new(
-        code, agency, {"courseTitle": _text(element, "CourseTitle"), "courseCode": _text(element, "CourseCode")}
-    )
+    return _new(code, agency, {"title": _text(element, "CourseTitle"), "courseCode": _text(element, "CourseCode")})
 
 
 def _named(element: Element) -> Json:
-    return {"nameOfInstitution": _text(element, "NameOfInstitution")}
+    return {"name": _text(element, "NameOfInstitution")}
 
 
 def _seats_edit(section: _Section, seats: int = 30) -> Edit:
-    what = f"{seats} seats in {section.body['courseCode']}"
-    return Edit(f"Section.{section.school_year}", section.id, {"maximumNumberOfSeats": seats}, what)
+    what = f"{seats} seats in {section.body['localCourseCode']}"
+    return Edit(f"Section.{section.school_year}", section.id, {"maximumSeats": seats}, what)
 
 
 def _new(record_id: str, organization: str, body: Json) -> Json:
