@@ -1,4 +1,4 @@
-"""Whether records may take part in a merge: each held against its entity's JSON Schema, its formatter's faults, its keys.
+"""Whether records may take part in a merge, by their entity's JSON Schema, their formatter's faults and their keys.
 
 A record that fails is reported and left out, and never counts as deleted. Messages never repeat a value: records are
 children's data.
