@@ -98,9 +98,9 @@ def _joined(folder: Path, source: Source, noticed: Noticed, notes: list[str]) ->
             yield from source.join(joins, record)
     yield from source.rest(joins)
     if joins.alone:
-        notes.append(f"{joins.alone} contacts are of no student of the folder, and were left out")
+        notes.append(f"contacts of no student of the folder, left out: {joins.alone}")
     if joins.unresolved:
-        notes.append(f"{joins.unresolved} references are to records that are not in their file")
+        notes.append(f"references to records that are not in their file: {joins.unresolved}")
 
 
 def _held(own: Sequence[Path], organizations: Sequence[Path], source: Source) -> Joins:

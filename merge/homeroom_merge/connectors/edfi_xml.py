@@ -11,6 +11,7 @@ ELEMENTS_PER_RECORD_MAX = 20_000
 _NAMESPACE = re.compile(r"http://ed-fi\.org/([0-9]+)\.([0-9]+)[A-Za-z0-9.-]*")
 _TRIED = {("3", "3"), ("5", "2")}
 _MAJORS = {"3", "4", "5"}
+_ENCODING = re.compile(rb"""[^<]{0,3}<\?xml[^>]*?encoding\s*=\s*["']([A-Za-z0-9._-]{1,40})["']""")
 _NIL = "{http://www.w3.org/2001/XMLSchema-instance}nil"
 _SECRET = re.compile(r"password|passwd|passphrase|secret|apikey|accesstoken|socialsecurity|ssn$|^pin$", re.IGNORECASE)
 _SECRET_SYSTEMS = re.compile(r"#(SSN|PIN|Canadian SIN|Social Security.*)$", re.IGNORECASE)
@@ -34,7 +35,7 @@ class Noticed:
 
     def notes(self) -> list[str]:
         return [
-            *(f"{count} secrets were dropped: {name}" for name, count in sorted(self.secrets.items())),
+            *(f"secrets dropped, of {name}: {count}" for name, count in sorted(self.secrets.items())),
             *(f"elements of the namespace {name} were left out" for name in sorted(self.namespaces)),
             *(f"read as Ed-Fi Data Standard {v}, which has not been tried" for v in sorted(self.versions)),
             *(f"read as {encoding}, as the file says" for encoding in sorted(self.encodings)),
@@ -114,8 +115,7 @@ def _records(path: Path, events: "etree.iterparse", names: frozenset[str], notic
 
 def _checked_root(path: Path, root: "etree._Element", noticed: Noticed) -> str:
     """The Ed-Fi namespace of a file; raises SourceFault for another one, and for any document type."""
-    document = root.getroottree().docinfo
-    if document.internalDTD is not None:
+    if root.getroottree().docinfo.internalDTD is not None:
         raise SourceFault(f"{path.name} line 1: it declares a document type, which no interchange does; it is not read")
     namespace = etree.QName(root).namespace or ""
     version = _NAMESPACE.fullmatch(namespace)
@@ -124,9 +124,17 @@ def _checked_root(path: Path, root: "etree._Element", noticed: Noticed) -> str:
         raise SourceFault(f"{path.name} line {root.sourceline}: its namespace is {namespace[:100] or 'none'}; {known}")
     if version.groups() not in _TRIED:
         noticed.versions.add(".".join(version.groups()))
-    if document.encoding and document.encoding.upper() not in ("UTF-8", "ASCII", "US-ASCII"):
-        noticed.encodings.add(document.encoding)
+    if encoding := _other_encoding(path):
+        noticed.encodings.add(encoding)
     return namespace
+
+
+def _other_encoding(path: Path) -> str:
+    """The encoding that a file declares; empty if that is UTF-8."""
+    with path.open("rb") as file:
+        declared = _ENCODING.match(file.read(_TAIL_BYTES).replace(b"\0", b""))
+    encoding = declared[1].decode("ascii") if declared else "UTF-8"
+    return "" if encoding.upper() in ("UTF-8", "ASCII", "US-ASCII") else encoding
 
 
 def _forget(element: "etree._Element") -> None:

@@ -105,5 +105,5 @@ def course(codes: Codes) -> EdfiFormatter:
 def _district_number(body: Json) -> str | None:
     """The district's own code with the organisation: it stays when a course's code is given anew."""
     organization = body.get("schoolId", body.get("authorityId"))
-    code = next((one["code"] for one in body.get("identifiers", []) if one.get("system") == "district"), None)
+    code = next((one.get("code") for one in body.get("identifiers", []) if one.get("system") == "district"), None)
     return code_key(code, organization) if code and organization else None
