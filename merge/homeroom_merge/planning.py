@@ -1,8 +1,9 @@
 """All records of an entity: what is to be written where, and whether the plan may go on (merge.md 2.3 to 2.5)."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import TypeVar
 from uuid import UUID
 
 from homeroom_merge.guards import Standing, Tally, Verdict, judge, tally
@@ -32,6 +33,7 @@ class Planned:
     verdict: Verdict
 
 
+T = TypeVar("T")
 Links = Mapping[str, Mapping[str, str | None]]
 """By entity, the hub id of each key of the SIS that is there."""
 
@@ -68,6 +70,40 @@ async def plan(
         live = await records.live_bases(connection, subject)
     standing = Standing(live, now.date(), first and total.creates + total.updates > 0, columns_missing)
     return Planned(count, conflicts, waits, total, judge(total, standing, terms.limits, terms.seasons))
+
+
+async def plan_anew(
+    connection: Conn, run: UUID, numbers: Sequence[int], terms: Terms, links: Links, now: datetime
+) -> None:
+    """Merge these records again, after their sides have been fetched again, in place of what was planned."""
+    async with connection.transaction():
+        for page in _pages(numbers):
+            found = await records.read(connection, page)
+            changes = [(number, _change(found[number], terms, links, now, None)) for number in page]
+            await runs.replace_planned(connection, run, changes)
+
+
+async def moved_since(
+    connection: Conn, run: UUID, terms: Terms, links: Links, now: datetime
+) -> list[tuple[int, Change]]:
+    """Of what a run has planned, what would be planned otherwise by now: taken out of it, and as it would be."""
+    moved: list[tuple[int, Change]] = []
+    before = [each async for each in runs.planned(connection, run, "planned")]
+    for page in _pages(before):
+        found = await records.read(connection, [number for number, _ in page])
+        for number, change in page:
+            again = _change(found[number], terms, links, now, None)
+            if again != change and change.note != RE_KEY and not any(c.rule == RE_KEY for c in change.conflicts):
+                moved.append((number, again))
+    await runs.note_outcomes(
+        connection, run, [(number, "moved", "it has moved since it was shown") for number, _ in moved]
+    )
+    return moved
+
+
+def _pages(every: Sequence[T]) -> Iterator[Sequence[T]]:
+    for start in range(0, len(every), _AT_ONCE):
+        yield every[start : start + _AT_ONCE]
 
 
 async def _keep(connection: Conn, run: UUID, block: list[tuple[int, Change]]) -> Tally:

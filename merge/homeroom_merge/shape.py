@@ -93,15 +93,15 @@ class Shape:
     """A schema, read for merging."""
 
     root: Node
-    refers: bool
-    """Whether it names references at all."""
+    refers_to: frozenset[str]
+    """The entities that its references name."""
 
     @classmethod
     def of(cls, schema: Mapping[str, Any]) -> "Shape":
         """From a JSON Schema with references within itself; raises ShapeError."""
         reading = _Reading(schema)
         root = reading.node((schema,), None)
-        return cls(root, any(node.reference for node in reading.made.values()))
+        return cls(root, frozenset(node.reference for node in reading.made.values() if node.reference))
 
     def node(self, path: Path) -> Node:
         """The place that a path names; `$`, `[key]` and numbers stand for items of lists."""
@@ -116,11 +116,11 @@ class Shape:
 
     def references(self, body: Json) -> Iterator[Reference]:
         """Every reference in a body."""
-        return _references(self.root, body, ()) if self.refers else iter(())
+        return _references(self.root, body, ()) if self.refers_to else iter(())
 
     def turned(self, body: Json, turn: Callable[[str, str], str]) -> Json:
         """The body with each reference's key turned: `turn(entity, key)`."""
-        return dict(_turned(self.root, body, turn)) if self.refers else body
+        return dict(_turned(self.root, body, turn)) if self.refers_to else body
 
 
 @dataclass(slots=True)

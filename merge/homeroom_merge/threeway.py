@@ -108,10 +108,10 @@ def _members(
     base_hub, base_sis = _inside(place.base_hub), _inside(place.base_sis)
     missing = NO_BASE if place.base_hub is NO_BASE else ABSENT
     for name in dict.fromkeys((*hub, *sis)):
-        is_fresh = name in fresh
+        now_hub, now_sis = hub.get(name, ABSENT), sis.get(name, ABSENT)
+        is_fresh = name in fresh and now_hub is not ABSENT  # where the hub says nothing, nothing is lost
         was_hub = NO_BASE if is_fresh else base_hub.get(name, missing)
         was_sis = NO_BASE if is_fresh else base_sis.get(name, missing)
-        now_hub, now_sis = hub.get(name, ABSENT), sis.get(name, ABSENT)
         if (now_hub == was_hub and now_sis == was_sis) or (covered is not None and name not in covered):
             continue
         inner = _Place(place.node.member(name), (*place.path, name), was_hub, was_sis, now_hub, now_sis)

@@ -125,6 +125,36 @@ async def planned(connection: Conn, run: UUID, *outcomes: str) -> AsyncIterator[
         yield row["record"], change_of(row["change"])
 
 
+async def replace_planned(connection: Conn, run: UUID, changes: Sequence[tuple[int, Change]]) -> None:
+    """Other changes of these records, still to be carried out; what is none any more is done."""
+    await connection.executemany(
+        """
+        update planned set change = $3, is_delete = $4, outcome = 'planned', detail = '' where run = $1 and record = $2
+        """,
+        [(run, number, change_text(change), _deletes(change)) for number, change in changes],
+    )
+
+
+async def numbers_with(connection: Conn, run: UUID, outcome: str) -> list[int]:
+    """The records of a run whose changes came to this."""
+    query = "select record from planned where run = $1 and outcome = $2 order by record"
+    return [row["record"] for row in await connection.fetch(query, run, outcome)]
+
+
+async def decide(connection: Conn, run: UUID, status: str, by: str) -> None:
+    """What a person says to a run that is held: `running` or `cancelled`."""
+    await connection.execute(
+        """
+        update run set status = $2, decided_by = $3, decided_at = now(),
+               ended_at = case when $2 = 'running' then null else now() end
+        where id = $1 and status = 'held'
+        """,
+        run,
+        status,
+        by,
+    )
+
+
 async def planned_of(connection: Conn, run: UUID, numbers: Sequence[int]) -> list[tuple[int, Change]]:
     """What was planned for these records."""
     query = "select record, change from planned where run = $1 and record = any($2::bigint[])"

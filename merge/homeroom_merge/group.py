@@ -1,0 +1,100 @@
+"""The runs of one night or one command, in order: creates and updates by dependency, then deletes in reverse."""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from uuid import UUID, uuid4
+
+from homeroom_merge.guards import Pass
+from homeroom_merge.planning import Links
+from homeroom_merge.run import Course, Sides, approve, begin, finish, make_plan, persist
+from homeroom_merge.shape import Shape
+from homeroom_merge.store import known as records
+from homeroom_merge.store import runs, seen
+from homeroom_merge.store.connection import Conn
+from homeroom_merge.terms import Terms
+
+Told = Callable[[Course, str], None]
+"""Called as a run goes on: with the step that has just ended."""
+
+
+def in_order(shapes: Mapping[str, Shape]) -> list[str]:
+    """Entities, each after those that its records refer to; a circle is broken where it closes."""
+    ordered: list[str] = []
+    open_: set[str] = set()
+
+    def visit(entity: str) -> None:
+        if entity in ordered or entity in open_ or entity not in shapes:
+            return
+        open_.add(entity)
+        for other in sorted(shapes[entity].refers_to):
+            visit(other)
+        open_.discard(entity)
+        ordered.append(entity)
+
+    for entity in sorted(shapes):
+        visit(entity)
+    return ordered
+
+
+class Group:
+    """Entities of one feed and how their sides are reached."""
+
+    def __init__(
+        self, connection: Conn, terms: Mapping[str, Terms], sides: Mapping[str, Sides], told: Told = lambda *_: None
+    ) -> None:
+        self._connection = connection
+        self._terms = terms
+        self._sides = sides
+        self._told = told
+        self._order = in_order({entity: each.shape for entity, each in terms.items()})
+
+    async def run(self, now: datetime, *, runner: str = "manual", dry: bool = False) -> list[Course]:
+        """Every entity from fetch to finish; each stops by itself where it is held or fails."""
+        group_id, courses = uuid4(), []
+        for entity in self._order:
+            course = await begin(self._connection, self._terms[entity], self._sides[entity], group_id, runner)
+            courses.append(course)
+            self._told(course, "fetch")
+            if course.status == "running":
+                await make_plan(self._connection, course, await self._links(entity), now)
+                self._told(course, "plan")
+                if course.status == "running" and dry:
+                    await runs.end(self._connection, course.run, "cancelled")
+                elif course.status == "running":
+                    await persist(self._connection, course, await self._links(entity), now, deletes=False)
+                    self._told(course, "persist")
+        await self._finish([course for course in courses if course.status == "running" and not dry], now)
+        return courses
+
+    async def approve(self, held: Sequence[UUID], now: datetime, by: str) -> list[Course]:
+        """Let held plans go on, in the order of their entities."""
+        found = [run for each in held if (run := await runs.find(self._connection, each)) is not None]
+        courses = []
+        for run in sorted(found, key=lambda run: self._order.index(run.entity)):
+            course = Course(run.id, run.subject, self._terms[run.entity], self._sides[run.entity])
+            links = await self._links(run.entity)
+            await approve(self._connection, course, links, now, by)
+            courses.append(course)
+            await persist(self._connection, course, links, now, deletes=False)
+            self._told(course, "persist")
+        await self._finish(courses, now)
+        return courses
+
+    async def _finish(self, courses: Sequence[Course], now: datetime) -> None:
+        for course in reversed(courses):
+            if course.planned is None or course.may is not Pass.NO_DELETES:
+                links = await self._links(course.terms.entity)
+                await persist(self._connection, course, links, now, deletes=True)
+        for course in courses:
+            await finish(self._connection, course)
+            self._told(course, "finish")
+
+    async def _links(self, entity: str) -> Links:
+        """Of the entities that come before it: nothing waits for what comes later, where a circle was broken."""
+        before = self._order[: self._order.index(entity)]
+        return {other: await records.links(self._connection, self._terms[other].feed, other) for other in before}
+
+
+async def subject_of(connection: Conn, feed: str, entity: str) -> int:
+    """The number under which an entity of a feed is kept."""
+    return (await seen.find_subject(connection, feed, entity)).number

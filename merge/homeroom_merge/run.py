@@ -1,0 +1,126 @@
+"""One entity of one feed, step by step (merge.md 2): fetch, verify, merge, plan, guard, persist."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from homeroom_merge.codec import canonical
+from homeroom_merge.connectors.connector import Connector
+from homeroom_merge.connectors.hub import Hub
+from homeroom_merge.fetching import Fetched, fetch_hub, fetch_sis
+from homeroom_merge.formatters.formatter import Formatter
+from homeroom_merge.guards import Pass
+from homeroom_merge.persisting import Persisting
+from homeroom_merge.planning import Links, Planned, moved_since, plan, plan_anew
+from homeroom_merge.store import runs, seen
+from homeroom_merge.store.connection import Conn
+from homeroom_merge.terms import Terms
+from homeroom_merge.verification import Verifier
+
+_ATTEMPTS_MAX = 3
+"""A record that moves on the hub while it is written is merged again so often; then a later run does it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sides:
+    """How both sides of an entity are reached, and what makes a record of either valid."""
+
+    hubs: Mapping[str, Hub]
+    connector: Connector
+    formatter: Formatter
+    hub_verifier: Verifier
+    sis_verifier: Verifier
+
+
+@dataclass(slots=True)
+class Course:
+    """How a run goes."""
+
+    run: UUID
+    subject: int
+    terms: Terms
+    sides: Sides
+    status: str = "running"
+    hub: Fetched | None = None
+    sis: Fetched | None = None
+    planned: Planned | None = None
+
+    @property
+    def may(self) -> Pass:
+        return Pass.NOTHING if self.planned is None else self.planned.verdict.may
+
+
+async def begin(connection: Conn, terms: Terms, sides: Sides, group_id: UUID, runner: str) -> Course:
+    """A run with both sides fetched. Its status is `running`, `noData` or `failed`. Raises HomeroomError, OSError."""
+    subject = await seen.find_subject(connection, terms.feed, terms.entity)
+    run = await runs.begin(connection, subject.number, group_id, runner, canonical({}))
+    course = Course(run, subject.number, terms, sides)
+    if terms.fetches_hub:
+        course.hub = await fetch_hub(connection, subject, terms, sides.hubs, sides.hub_verifier)
+    if terms.fetches_sis:
+        course.sis = await fetch_sis(connection, subject, terms, sides.connector, sides.formatter, sides.sis_verifier)
+        if course.sis.failure:
+            course.status = "failed"
+        elif not course.sis.records and course.sis.complete and not terms.allow_empty:
+            course.status = "noData"
+    if course.status != "running":
+        await runs.end(connection, run, course.status)
+    return course
+
+
+async def make_plan(connection: Conn, course: Course, links: Links, now: datetime, *, approved: bool = False) -> None:
+    """Plan, and let the guards look at it: what may not go on by itself is `held`."""
+    missing = course.sis.columns_missing if course.sis is not None else frozenset()
+    course.planned = await plan(connection, course.run, course.subject, course.terms, links, now, missing)
+    await runs.replace_held(connection, course.subject, course.run)
+    if course.may is Pass.NOTHING and not approved:
+        course.status = "held"
+        await runs.end(connection, course.run, "held")
+
+
+async def persist(connection: Conn, course: Course, links: Links, now: datetime, *, deletes: bool) -> None:
+    """Carry out the plan's creates and updates, or its deletes; what has moved meanwhile is merged again."""
+    persisting = Persisting(connection, course.run, course.terms, course.sides.hubs)
+    for _ in range(_ATTEMPTS_MAX):
+        await persisting.persist(deletes=deletes)
+        stale = await runs.numbers_with(connection, course.run, "stale")
+        if not stale:
+            return
+        subject = await seen.find_subject(connection, course.terms.feed, course.terms.entity)
+        await fetch_hub(connection, subject, course.terms, course.sides.hubs, course.sides.hub_verifier)
+        await plan_anew(connection, course.run, stale, course.terms, links, now)
+
+
+async def finish(connection: Conn, course: Course) -> str:
+    """The status that a run ends with."""
+    counts = await runs.count_outcomes(connection, course.run)
+    faults = sum(len(fetched.faults) for fetched in (course.hub, course.sis) if fetched is not None)
+    with_issues = faults or any(counts.get(what) for what in ("conflict", "waits", "stale", "failed", "unknown"))
+    course.status = "finishedWithIssues" if with_issues else "success"
+    await runs.end(connection, course.run, course.status)
+    return course.status
+
+
+async def approve(connection: Conn, course: Course, links: Links, now: datetime, by: str) -> UUID | None:
+    """Let a held plan go on: records that have not moved since run exactly as shown.
+
+    Those that have are planned again in a run of their own, which is held; its id, None if there are none.
+    """
+    subject = await seen.find_subject(connection, course.terms.feed, course.terms.entity)
+    await fetch_hub(connection, subject, course.terms, course.sides.hubs, course.sides.hub_verifier)
+    async with connection.transaction():
+        moved = await moved_since(connection, course.run, course.terms, links, now)
+        await runs.decide(connection, course.run, "running", by)
+        if not moved:
+            return None
+        held = await runs.begin(connection, course.subject, await _group(connection, course.run), "approval", "{}")
+        await runs.store_plan(connection, held, moved)
+        await runs.end(connection, held, "held")
+    return held
+
+
+async def _group(connection: Conn, run: UUID) -> UUID:
+    found = await runs.find(connection, run)
+    assert found is not None, "the run is there"
+    return found.group_id

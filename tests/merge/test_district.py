@@ -1,0 +1,147 @@
+"""A real district, two standards apart: brought into a Core, merged with itself, and with what it became."""
+
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from uuid import UUID
+
+import asyncpg
+import pytest
+
+from homeroom_merge.codec import change_of
+from homeroom_merge.connectors.edfi import EdfiFolder
+from homeroom_merge.connectors.hub import Hub
+from homeroom_merge.formatters.edfi import edfi_formatters, load_codes
+from homeroom_merge.group import Group
+from homeroom_merge.rules import Rules
+from homeroom_merge.run import Course, Sides
+from homeroom_merge.shape import Shape
+from homeroom_merge.store import connection as state
+from homeroom_merge.store import schema
+from homeroom_merge.terms import Terms
+from homeroom_merge.values import Json
+from homeroom_merge.verification import Verifier
+from homeroom_server import operations
+from homeroom_server.settings import Settings
+from tests.conftest import Core, open_core
+from tests.merge.samples import GRAND_BEND, needs_grand_bend
+
+NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
+DISTRICT = """\
+code,name,parent
+O.1,Ministry,
+A.255901,Grand Bend,O.1
+S.255901001,Grand Bend High School,A.255901
+S.255901044,Grand Bend Middle School,A.255901
+S.255901107,Grand Bend Elementary School,A.255901
+"""
+ENTITIES = ("SchoolAuthority", "School", "Course", "Student", "Staff", "Section", "StaffSection")
+"""Those that both samples carry."""
+SCHOOLS = frozenset({"S.255901001", "S.255901044", "S.255901107"})
+
+
+@pytest.fixture
+async def merging(database_of_test: str, settings: Settings) -> AsyncIterator[tuple[Core, asyncpg.Connection]]:
+    """A Core with the roster catalogue and the district's organisations, and a state of the pipeline beside it."""
+    async with open_core(database_of_test, replace(settings, catalogue="roster")) as core:
+        connection = await core.connect()
+        await operations.load_organizations(connection, DISTRICT)
+        own = await state.connect(database_of_test)
+        await schema.apply(own)
+        yield core, own
+        await own.close()
+
+
+@asynccontextmanager
+async def district(core: Core, own: asyncpg.Connection, folder: Path) -> AsyncIterator[Group]:
+    """The district's feed, reading a folder of interchange files."""
+    key = await core.key("A.255901")
+    async with core.client_with(key, "A.255901") as client:
+        schemas = {
+            t["name"]: t["schema"] for t in (await client.notification_types()).notification_types if "source" not in t
+        }
+        hubs = {"A.255901": Hub(client)}
+        terms, sides = {}, {}
+        formatters = edfi_formatters(load_codes())
+        for entity, formatter in ((each, formatters[each]) for each in ENTITIES):
+            terms[entity] = terms_of(entity, schemas[entity])
+            sides[entity] = Sides(
+                hubs,
+                EdfiFolder(folder),
+                formatter,
+                Verifier(schemas[entity]),
+                Verifier(schemas[entity], formatter.fields),
+            )
+        yield Group(own, terms, sides)
+
+
+def terms_of(entity: str, schema: Mapping[str, object]) -> Terms:
+    by_year = entity in ("Section", "StaffSection", "StudentSchoolEnrolment", "CourseEnrolment")
+    types: dict[int | None, str] = {2022: f"{entity}.2022"} if by_year else {None: entity}
+    return Terms("district", entity, types, SCHOOLS, ("A.255901",), Shape.of(schema), Rules(entity))
+
+
+def planned(courses: Sequence[Course]) -> dict[str, tuple[str, int, int, int]]:
+    """Status, creates, updates and conflicts of each entity for which something was planned."""
+    found = {}
+    for course in courses:
+        assert course.planned is not None, course.sis
+        tally = course.planned.tally
+        found[course.terms.entity] = (course.status, tally.creates, tally.updates, course.planned.conflicts)
+    return {entity: what for entity, what in found.items() if what != ("success", 0, 0, 0)}
+
+
+def held(courses: Sequence[Course]) -> list[UUID]:
+    return [course.run for course in courses if course.status == "held"]
+
+
+async def on_the_hub(core: Core, *types: str) -> dict[str, Json]:
+    """The bodies that the Core has, by id."""
+    async with core.client_with(await core.key("O.1")) as client:
+        lines = [line for name in types async for line in client.snapshot(name)]
+    return {line["id"]: line["body"] for line in lines if "id" in line}
+
+
+@needs_grand_bend
+async def test_a_real_district_is_brought_in_and_merged_with_what_it_became(
+    merging: tuple[Core, asyncpg.Connection],
+) -> None:
+    core, own = merging
+    async with district(core, own, GRAND_BEND / "ds3.3") as group:
+        first = await group.run(NOW)
+        assert planned(first) == {
+            "SchoolAuthority": ("held", 1, 0, 0),
+            "School": ("held", 3, 0, 0),
+            "Student": ("held", 960, 0, 0),
+            "Staff": ("held", 68, 0, 0),
+            "Course": ("held", 84, 0, 0),
+            "Section": ("held", 532, 0, 0),
+            "StaffSection": ("held", 528, 0, 0),
+        }
+        assert await on_the_hub(core, "Student") == {}, "a first merge is held"
+        assert {course.status for course in await group.approve(held(first), NOW, "tests")} == {"success"}
+        assert len(await on_the_hub(core, "Student", "Section.2022", "StaffSection.2022")) == 960 + 532 + 528
+        assert planned(await group.run(NOW)) == {}, "a second run plans nothing"
+    async with district(core, own, GRAND_BEND / "ds5.2") as group:
+        later = await group.run(NOW)
+        assert planned(later) == {
+            "Student": ("success", 0, 18, 0),
+            "Staff": ("held", 0, 66, 0),
+            "Course": ("finishedWithIssues", 0, 0, 1),
+            "Section": ("held", 0, 532, 0),
+        }
+        (of_sections,) = (course.run for course in later if course.terms.entity == "Section")
+        changed = [row["change"] for row in await own.fetch(PLANNED, of_sections)]
+        fields = Counter(field.pointer for each in changed for field in change_of(each).fields)
+        assert fields["/sectionType"] == 532
+        assert set(fields) == {"/sectionType", "/courseId"}, "those of the course that has another key by now"
+        await group.approve(held(later), NOW, "tests")
+        assert planned(await group.run(NOW)) == {"Course": ("finishedWithIssues", 0, 0, 1)}
+    sections = await on_the_hub(core, "Section.2022")
+    assert all("sectionType" in body for body in sections.values())
+
+
+PLANNED = "select change from planned where run = $1"
