@@ -5,11 +5,11 @@ from datetime import datetime
 from uuid import UUID, uuid4
 
 from homeroom_merge.guards import Pass
-from homeroom_merge.planning import Links
-from homeroom_merge.run import Course, Sides, approve, begin, finish, make_plan, persist
+from homeroom_merge.planning import Links, Merge
+from homeroom_merge.run import Course, Sides, approve, begin, finish, make_plan, merge_of, persist, undo
 from homeroom_merge.shape import Shape
 from homeroom_merge.store import known as records
-from homeroom_merge.store import runs, seen
+from homeroom_merge.store import runs
 from homeroom_merge.store.connection import Conn
 from homeroom_merge.terms import Terms
 
@@ -61,7 +61,7 @@ class Group:
                 if course.status == "running" and dry:
                     await runs.end(self._connection, course.run, "cancelled")
                 elif course.status == "running":
-                    await persist(self._connection, course, await self._links(entity), now, deletes=False)
+                    await persist(self._connection, course, await self._merge(course, now), deletes=False)
                     self._told(course, "persist")
         await self._finish([course for course in courses if course.status == "running" and not dry], now)
         return courses
@@ -72,19 +72,33 @@ class Group:
         courses = []
         for run in sorted(found, key=lambda run: self._order.index(run.entity)):
             course = Course(run.id, run.subject, self._terms[run.entity], self._sides[run.entity])
-            links = await self._links(run.entity)
-            await approve(self._connection, course, links, now, by)
+            merged = await self._merge(course, now)
+            await approve(self._connection, course, merged, by)
             courses.append(course)
-            await persist(self._connection, course, links, now, deletes=False)
+            await persist(self._connection, course, merged, deletes=False)
             self._told(course, "persist")
         await self._finish(courses, now)
         return courses
 
+    async def undo(self, done: Sequence[UUID], now: datetime) -> list[Course]:
+        """Take runs back, in the reverse order of their entities; each is a run of its own, and may be held."""
+        found = [run for each in done if (run := await runs.find(self._connection, each)) is not None]
+        courses = []
+        for run in sorted(found, key=lambda run: self._order.index(run.entity), reverse=True):
+            course = await undo(self._connection, self._terms[run.entity], self._sides[run.entity], run.id, now)
+            courses.append(course)
+            if course.status == "running":
+                await persist(self._connection, course, await self._merge(course, now), deletes=False)
+        await self._finish([course for course in courses if course.status == "running"], now)
+        return courses
+
+    async def _merge(self, course: Course, now: datetime) -> Merge:
+        return await merge_of(self._connection, course, await self._links(course.terms.entity), now)
+
     async def _finish(self, courses: Sequence[Course], now: datetime) -> None:
         for course in reversed(courses):
             if course.planned is None or course.may is not Pass.NO_DELETES:
-                links = await self._links(course.terms.entity)
-                await persist(self._connection, course, links, now, deletes=True)
+                await persist(self._connection, course, await self._merge(course, now), deletes=True)
         for course in courses:
             await finish(self._connection, course)
             self._told(course, "finish")
@@ -93,8 +107,3 @@ class Group:
         """Of the entities that come before it: nothing waits for what comes later, where a circle was broken."""
         before = self._order[: self._order.index(entity)]
         return {other: await records.links(self._connection, self._terms[other].feed, other) for other in before}
-
-
-async def subject_of(connection: Conn, feed: str, entity: str) -> int:
-    """The number under which an entity of a feed is kept."""
-    return (await seen.find_subject(connection, feed, entity)).number

@@ -117,6 +117,8 @@ def _one_lives(known: Known, terms: _Terms, living: SideName) -> Change:
     if base is None:
         return _create(known, living) if gone.state is State.ABSENT else _dispute(known, terms, living)
     if base.deleted:
+        if living == "sis" and terms.shape.root.same(known.sis.body, base.refused.get("", ABSENT)):
+            return UNTOUCHED  # an undo took it back, and the SIS says nothing new
         if base.deactivated is None:
             return _bring_back(known, terms, living)
         return UNTOUCHED if base.deactivated.side == living else _dispute(known, terms, living)

@@ -14,6 +14,7 @@ import orjson
 from homeroom_merge.codec import canonical
 from homeroom_merge.connectors.hub import Hub, Rejected, Written
 from homeroom_merge.plan import Change, Kind, Write
+from homeroom_merge.records import State
 from homeroom_merge.store import known as records
 from homeroom_merge.store import runs
 from homeroom_merge.store.connection import Conn
@@ -88,13 +89,19 @@ class Persisting:
         """The hub's part of some changes, in one call."""
         key = uuid4()
         sent: list[tuple[_Planned, Intent]] = []
+        async with self._connection.transaction():
+            stands = await records.read(self._connection, [each.number for each in page])
         for each in page:
             write = each.write_to("hub")
             if write is not None and self._terms.persists_hub:
                 body = None if write.body is None else canonical(write.body)
-                hub_id = each.change.hub_id
-                intent = Intent(each.number, "hub", write.kind, key, hub_id, body, write.expected_version)
+                hub = stands[each.number].known.hub
+                before = canonical(hub.body) if hub.state is State.LIVE else None
+                told = (each.change.hub_id, body, write.expected_version, before)
+                intent = Intent(each.number, "hub", write.kind, key, *told)
                 sent.append((each, intent))
+        for each in page:
+            await runs.note_conflicts(self._connection, each.number, each.change.conflicts)
         await runs.intend(self._connection, self._run, [intent for _, intent in sent])
         left = [each for each in page if each.number not in {s.number for s, _ in sent}]
         await runs.note_outcomes(

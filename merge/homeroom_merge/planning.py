@@ -1,8 +1,8 @@
 """All records of an entity: what is to be written where, and whether the plan may go on (merge.md 2.3 to 2.5)."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import date, datetime
 from typing import TypeVar
 from uuid import UUID
 
@@ -34,8 +34,23 @@ class Planned:
 
 
 T = TypeVar("T")
+Merge = Callable[[Numbered], Change]
+"""What is to be done about a record as it stands; UNTOUCHED for nothing."""
 Links = Mapping[str, Mapping[str, str | None]]
 """By entity, the hub id of each key of the SIS that is there."""
+
+
+def merge_with(terms: Terms, links: Links, now: datetime) -> Merge:
+    """The merge of a run."""
+
+    def merged(each: Numbered) -> Change:
+        change = merge(each.known, terms.shape, terms.rules, terms.policy, now)
+        if change is UNTOUCHED or not change.writes:
+            return change
+        missing = _missing(each, terms, links)
+        return replace(change, waits_for=missing) if missing else change
+
+    return merged
 
 
 async def plan(
@@ -43,8 +58,8 @@ async def plan(
     run: UUID,
     subject: int,
     terms: Terms,
-    links: Links,
-    now: datetime,
+    merged: Merge,
+    today: date,
     columns_missing: frozenset[str] = frozenset(),
 ) -> Planned:
     """Merge every record of which a side has changed, and store what comes of it. One transaction."""
@@ -56,7 +71,8 @@ async def plan(
         await seen.draw_ids(connection, subject, sorted(proposed), uuids=terms.draws_uuids)
         block: list[tuple[int, Change]] = []
         async for each in records.changed(connection, subject):
-            change = _change(each, terms, links, now, proposed.get(each.number))
+            re_key = proposed.get(each.number)
+            change = merged(each) if re_key is None else _proposal(each, re_key)
             if change is UNTOUCHED:
                 continue
             count += 1
@@ -68,33 +84,29 @@ async def plan(
                 block = []
         total += await _keep(connection, run, block)
         live = await records.live_bases(connection, subject)
-    standing = Standing(live, now.date(), first and total.creates + total.updates > 0, columns_missing)
+    standing = Standing(live, today, first and total.creates + total.updates > 0, columns_missing)
     return Planned(count, conflicts, waits, total, judge(total, standing, terms.limits, terms.seasons))
 
 
-async def plan_anew(
-    connection: Conn, run: UUID, numbers: Sequence[int], terms: Terms, links: Links, now: datetime
-) -> None:
+async def plan_anew(connection: Conn, run: UUID, numbers: Sequence[int], merged: Merge) -> None:
     """Merge these records again, after their sides have been fetched again, in place of what was planned."""
     async with connection.transaction():
         for page in _pages(numbers):
             found = await records.read(connection, page)
-            changes = [(number, _change(found[number], terms, links, now, None)) for number in page]
+            changes = [(number, merged(found[number])) for number in page]
             await runs.replace_planned(connection, run, changes)
 
 
-async def moved_since(
-    connection: Conn, run: UUID, terms: Terms, links: Links, now: datetime
-) -> list[tuple[int, Change]]:
+async def moved_since(connection: Conn, run: UUID, merged: Merge) -> list[tuple[int, Change]]:
     """Of what a run has planned, what would be planned otherwise by now: taken out of it, and as it would be."""
     moved: list[tuple[int, Change]] = []
     before = [each async for each in runs.planned(connection, run, "planned")]
     for page in _pages(before):
         found = await records.read(connection, [number for number, _ in page])
         for number, change in page:
-            again = _change(found[number], terms, links, now, None)
-            if again != change and change.note != RE_KEY and not any(c.rule == RE_KEY for c in change.conflicts):
-                moved.append((number, again))
+            if not any(conflict.rule == RE_KEY for conflict in change.conflicts):
+                again = merged(found[number])
+                moved += [(number, again)] if again != change else []
     await runs.note_outcomes(
         connection, run, [(number, "moved", "it has moved since it was shown") for number, _ in moved]
     )
@@ -111,16 +123,10 @@ async def _keep(connection: Conn, run: UUID, block: list[tuple[int, Change]]) ->
     return tally(change for _, change in block)
 
 
-def _change(each: Numbered, terms: Terms, links: Links, now: datetime, re_key: str | None) -> Change:
-    known = each.known
-    if re_key is not None:
-        what = Conflict("", ABSENT, re_key, known.sis_key, RE_KEY)
-        return Change(known.sis_key, None, conflicts=(what,), note=f"it may be {re_key} under another key")
-    change = merge(known, terms.shape, terms.rules, terms.policy, now)
-    if change is UNTOUCHED or not change.writes:
-        return change
-    missing = _missing(each, terms, links)
-    return replace(change, waits_for=missing) if missing else change
+def _proposal(each: Numbered, re_key: str) -> Change:
+    key = each.known.sis_key
+    conflict = Conflict("", ABSENT, re_key, key, RE_KEY)
+    return Change(key, None, conflicts=(conflict,), note=f"it may be {re_key} under another key")
 
 
 def _missing(each: Numbered, terms: Terms, links: Links) -> tuple[tuple[str, str], ...]:
@@ -133,3 +139,17 @@ def _missing(each: Numbered, terms: Terms, links: Links) -> tuple[tuple[str, str
         for found in terms.shape.references(body)
         if found.entity in links and found.key not in links[found.entity]
     )
+
+
+async def plan_undo(
+    connection: Conn, run: UUID, subject: int, terms: Terms, merged: Merge, numbers: Sequence[int], today: date
+) -> Planned:
+    """What takes writes back, as a plan of its own."""
+    async with connection.transaction():
+        found = await records.read(connection, numbers)
+        changes = [(number, change) for number in numbers if (change := merged(found[number])) is not UNTOUCHED]
+        await runs.store_plan(connection, run, changes)
+        live = await records.live_bases(connection, subject)
+    total = tally(change for _, change in changes)
+    conflicts = sum(bool(change.conflicts) for _, change in changes)
+    return Planned(len(changes), conflicts, 0, total, judge(total, Standing(live, today), terms.limits, terms.seasons))

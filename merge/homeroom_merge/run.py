@@ -3,7 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from uuid import UUID
+from uuid import UUID, uuid4
+
+import orjson
 
 from homeroom_merge.codec import canonical
 from homeroom_merge.connectors.connector import Connector
@@ -12,10 +14,11 @@ from homeroom_merge.fetching import Fetched, fetch_hub, fetch_sis
 from homeroom_merge.formatters.formatter import Formatter
 from homeroom_merge.guards import Pass
 from homeroom_merge.persisting import Persisting
-from homeroom_merge.planning import Links, Planned, moved_since, plan, plan_anew
+from homeroom_merge.planning import Links, Merge, Planned, merge_with, moved_since, plan, plan_anew, plan_undo
 from homeroom_merge.store import runs, seen
 from homeroom_merge.store.connection import Conn
 from homeroom_merge.terms import Terms
+from homeroom_merge.undoing import Wrote, undone
 from homeroom_merge.verification import Verifier
 
 _ATTEMPTS_MAX = 3
@@ -72,14 +75,15 @@ async def begin(connection: Conn, terms: Terms, sides: Sides, group_id: UUID, ru
 async def make_plan(connection: Conn, course: Course, links: Links, now: datetime, *, approved: bool = False) -> None:
     """Plan, and let the guards look at it: what may not go on by itself is `held`."""
     missing = course.sis.columns_missing if course.sis is not None else frozenset()
-    course.planned = await plan(connection, course.run, course.subject, course.terms, links, now, missing)
+    merged = merge_with(course.terms, links, now)
+    course.planned = await plan(connection, course.run, course.subject, course.terms, merged, now.date(), missing)
     await runs.replace_held(connection, course.subject, course.run)
     if course.may is Pass.NOTHING and not approved:
         course.status = "held"
         await runs.end(connection, course.run, "held")
 
 
-async def persist(connection: Conn, course: Course, links: Links, now: datetime, *, deletes: bool) -> None:
+async def persist(connection: Conn, course: Course, merged: Merge, *, deletes: bool) -> None:
     """Carry out the plan's creates and updates, or its deletes; what has moved meanwhile is merged again."""
     persisting = Persisting(connection, course.run, course.terms, course.sides.hubs)
     for _ in range(_ATTEMPTS_MAX):
@@ -89,7 +93,7 @@ async def persist(connection: Conn, course: Course, links: Links, now: datetime,
             return
         subject = await seen.find_subject(connection, course.terms.feed, course.terms.entity)
         await fetch_hub(connection, subject, course.terms, course.sides.hubs, course.sides.hub_verifier)
-        await plan_anew(connection, course.run, stale, course.terms, links, now)
+        await plan_anew(connection, course.run, stale, merged)
 
 
 async def finish(connection: Conn, course: Course) -> str:
@@ -102,7 +106,7 @@ async def finish(connection: Conn, course: Course) -> str:
     return course.status
 
 
-async def approve(connection: Conn, course: Course, links: Links, now: datetime, by: str) -> UUID | None:
+async def approve(connection: Conn, course: Course, merged: Merge, by: str) -> UUID | None:
     """Let a held plan go on: records that have not moved since run exactly as shown.
 
     Those that have are planned again in a run of their own, which is held; its id, None if there are none.
@@ -110,7 +114,7 @@ async def approve(connection: Conn, course: Course, links: Links, now: datetime,
     subject = await seen.find_subject(connection, course.terms.feed, course.terms.entity)
     await fetch_hub(connection, subject, course.terms, course.sides.hubs, course.sides.hub_verifier)
     async with connection.transaction():
-        moved = await moved_since(connection, course.run, course.terms, links, now)
+        moved = await moved_since(connection, course.run, merged)
         await runs.decide(connection, course.run, "running", by)
         if not moved:
             return None
@@ -118,6 +122,46 @@ async def approve(connection: Conn, course: Course, links: Links, now: datetime,
         await runs.store_plan(connection, held, moved)
         await runs.end(connection, held, "held")
     return held
+
+
+async def undo(connection: Conn, terms: Terms, sides: Sides, run: UUID, now: datetime) -> Course:
+    """A run that takes another one back, planned and judged as any; its status is `running` or `held`."""
+    subject = await seen.find_subject(connection, terms.feed, terms.entity)
+    await fetch_hub(connection, subject, terms, sides.hubs, sides.hub_verifier)
+    course = Course(
+        await runs.begin(connection, subject.number, uuid4(), "undo", undoes=run), subject.number, terms, sides
+    )
+    wrote = await writes_of(connection, run)
+    merged = undo_with(terms, wrote, now)
+    course.planned = await plan_undo(connection, course.run, subject.number, terms, merged, sorted(wrote), now.date())
+    if course.may is Pass.NOTHING:
+        course.status = "held"
+        await runs.end(connection, course.run, "held")
+    return course
+
+
+async def writes_of(connection: Conn, run: UUID) -> dict[int, Wrote]:
+    """What a run wrote to the hub, by the number of the record: from what stood there first to what it wrote last."""
+    found: dict[int, Wrote] = {}
+    for intent in await runs.wrote(connection, run, "hub"):
+        before = None if intent.before is None else orjson.loads(intent.before)
+        after = None if intent.body is None else orjson.loads(intent.body)
+        first = found.get(intent.record)
+        found[intent.record] = Wrote(before if first is None else first.before, after)
+    return found
+
+
+def undo_with(terms: Terms, wrote: Mapping[int, Wrote], now: datetime) -> Merge:
+    """The merge of a run that undoes another."""
+    return lambda each: undone(each.known, wrote[each.number], terms.shape, terms.rules, now)
+
+
+async def merge_of(connection: Conn, course: Course, links: Links, now: datetime) -> Merge:
+    """By what the plan of a run was made."""
+    found = await runs.find(connection, course.run)
+    if found is None or found.undoes is None:
+        return merge_with(course.terms, links, now)
+    return undo_with(course.terms, await writes_of(connection, found.undoes), now)
 
 
 async def _group(connection: Conn, run: UUID) -> UUID:

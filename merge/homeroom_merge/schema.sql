@@ -142,7 +142,8 @@ create table journal (
     hub_id text,
     body text,
     expected_version bigint not null,
-    expected text,
+    -- What stood there: what an undo goes back to.
+    before text,
     intended_at timestamptz not null default now(),
     -- done | moved | refused | transient | unknown; null: not known yet
     result text,

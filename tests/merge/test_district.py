@@ -40,6 +40,7 @@ S.255901107,Grand Bend Elementary School,A.255901
 """
 ENTITIES = ("SchoolAuthority", "School", "Course", "Student", "Staff", "Section", "StaffSection")
 """Those that both samples carry."""
+TYPES = ("SchoolAuthority", "School", "Course", "Student", "Staff", "Section.2022", "StaffSection.2022")
 SCHOOLS = frozenset({"S.255901001", "S.255901044", "S.255901107"})
 
 
@@ -125,6 +126,7 @@ async def test_a_real_district_is_brought_in_and_merged_with_what_it_became(
         assert {course.status for course in await group.approve(held(first), NOW, "tests")} == {"success"}
         assert len(await on_the_hub(core, "Student", "Section.2022", "StaffSection.2022")) == 960 + 532 + 528
         assert planned(await group.run(NOW)) == {}, "a second run plans nothing"
+    before = await on_the_hub(core, *TYPES)
     async with district(core, own, GRAND_BEND / "ds5.2") as group:
         later = await group.run(NOW)
         assert planned(later) == {
@@ -140,8 +142,18 @@ async def test_a_real_district_is_brought_in_and_merged_with_what_it_became(
         assert set(fields) == {"/sectionType", "/courseId"}, "those of the course that has another key by now"
         await group.approve(held(later), NOW, "tests")
         assert planned(await group.run(NOW)) == {"Course": ("finishedWithIssues", 0, 0, 1)}
-    sections = await on_the_hub(core, "Section.2022")
-    assert all("sectionType" in body for body in sections.values())
+        after = await on_the_hub(core, *TYPES)
+        assert sum(after[each] != body for each, body in before.items()) == 18 + 66 + 532
+        taken_back = await group.undo([course.run for course in later], NOW)
+        assert planned(taken_back) == {
+            "Staff": ("held", 0, 66, 0),
+            "Section": ("held", 0, 532, 0),
+            "Student": ("success", 0, 18, 0),
+        }
+        await group.approve(held(taken_back), NOW, "tests")
+        assert await on_the_hub(core, *TYPES) == before, "content is back as it was"
+        nightly = await group.run(NOW)
+        assert planned(nightly) == {"Course": ("finishedWithIssues", 0, 0, 1)}, "the night does not undo the undo"
 
 
 PLANNED = "select change from planned where run = $1"

@@ -22,6 +22,7 @@ class Run:
     entity: str
     status: str
     group_id: UUID
+    undoes: UUID | None
 
 
 class Intent(NamedTuple):
@@ -34,21 +35,26 @@ class Intent(NamedTuple):
     hub_id: str | None
     body: str | None
     expected_version: int
+    before: str | None
+    """What stood there."""
 
 
-async def begin(connection: Conn, subject: int, group_id: UUID, runner: str, overrides: str) -> UUID:
+async def begin(
+    connection: Conn, subject: int, group_id: UUID, runner: str, overrides: str = "{}", undoes: UUID | None = None
+) -> UUID:
     """A run that holds the subject; who comes to an open run of it finds it by `unfinished`."""
     return UUID(
         str(
             await connection.fetchval(
                 """
-                insert into run (subject, group_id, runner, settings_version, overrides)
-                values ($1, $2, $3, 1, $4) returning id
+                insert into run (subject, group_id, runner, settings_version, overrides, undoes)
+                values ($1, $2, $3, 1, $4, $5) returning id
                 """,
                 subject,
                 group_id,
                 runner,
                 overrides,
+                undoes,
             )
         )
     )
@@ -68,7 +74,7 @@ async def beat(connection: Conn, run: UUID) -> None:
 async def find(connection: Conn, run: UUID) -> Run | None:
     row = await connection.fetchrow(
         """
-        select r.id, r.subject, f.name as feed, s.entity, r.status, r.group_id
+        select r.id, r.subject, f.name as feed, s.entity, r.status, r.group_id, r.undoes
         from run r join subject s on s.number = r.subject join feed f on f.number = s.feed where r.id = $1
         """,
         run,
@@ -80,7 +86,7 @@ async def with_status(connection: Conn, feed: str, *statuses: str) -> list[Run]:
     """The runs of a feed that stand so, oldest first."""
     rows = await connection.fetch(
         """
-        select r.id, r.subject, f.name as feed, s.entity, r.status, r.group_id
+        select r.id, r.subject, f.name as feed, s.entity, r.status, r.group_id, r.undoes
         from run r join subject s on s.number = r.subject join feed f on f.number = s.feed
         where f.name = $1 and r.status = any($2::text[]) order by r.begun_at
         """,
@@ -214,8 +220,8 @@ async def intend(connection: Conn, run: UUID, intents: Sequence[Intent]) -> None
     """Written down before anything is sent."""
     await connection.executemany(
         """
-        insert into journal (run, record, side, kind, idempotency_key, hub_id, body, expected_version)
-        values ($1, $2, $3, $4, $5, $6, $7, $8)
+        insert into journal (run, record, side, kind, idempotency_key, hub_id, body, expected_version, before)
+        values ($1, $2, $3, $4, $5, $6, $7, $8, $9)
         """,
         [(run, *intent) for intent in intents],
     )
@@ -225,10 +231,23 @@ async def open_intents(connection: Conn, run: UUID) -> list[Intent]:
     """Those whose fate is not known, in the order they were written down: a crash came between."""
     rows = await connection.fetch(
         """
-        select record, side, kind, idempotency_key as key, hub_id, body, expected_version
+        select record, side, kind, idempotency_key as key, hub_id, body, expected_version, before
         from journal where run = $1 and result is null order by number
         """,
         run,
+    )
+    return [Intent(*row.values()) for row in rows]
+
+
+async def wrote(connection: Conn, run: UUID, side: str) -> list[Intent]:
+    """What a run is known to have written to a side."""
+    rows = await connection.fetch(
+        """
+        select record, side, kind, idempotency_key as key, hub_id, body, expected_version, before
+        from journal where run = $1 and side = $2 and result = 'done' order by number
+        """,
+        run,
+        side,
     )
     return [Intent(*row.values()) for row in rows]
 
