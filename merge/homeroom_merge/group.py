@@ -50,6 +50,12 @@ class Group:
 
     async def run(self, now: datetime, *, runner: str = "manual", dry: bool = False) -> list[Course]:
         """Every entity from fetch to finish; each stops by itself where it is held or fails."""
+        try:
+            return await self._run(now, runner, dry=dry)
+        finally:
+            await runs.release(self._connection)
+
+    async def _run(self, now: datetime, runner: str, *, dry: bool) -> list[Course]:
         group_id, courses = uuid4(), []
         for entity in self._order:
             course = await begin(self._connection, self._terms[entity], self._sides[entity], group_id, runner)

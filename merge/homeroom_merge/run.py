@@ -25,6 +25,10 @@ _ATTEMPTS_MAX = 3
 """A record that moves on the hub while it is written is merged again so often; then a later run does it."""
 
 
+class InProgressError(Exception):
+    """Somebody else works on this entity of this feed."""
+
+
 @dataclass(frozen=True, slots=True)
 class Sides:
     """How both sides of an entity are reached, and what makes a record of either valid."""
@@ -55,8 +59,14 @@ class Course:
 
 
 async def begin(connection: Conn, terms: Terms, sides: Sides, group_id: UUID, runner: str) -> Course:
-    """A run with both sides fetched. Its status is `running`, `noData` or `failed`. Raises HomeroomError, OSError."""
+    """A run with both sides fetched. Its status is `running`, `noData` or `failed`.
+
+    Raises InProgressError, HomeroomError, OSError.
+    """
     subject = await seen.find_subject(connection, terms.feed, terms.entity)
+    if not await runs.hold(connection, subject.number):
+        raise InProgressError(f"a run of {terms.entity} of {terms.feed} is going on")
+    await roll_up(connection, subject.number, terms, sides)
     run = await runs.begin(connection, subject.number, group_id, runner, canonical({}))
     course = Course(run, subject.number, terms, sides)
     if terms.fetches_hub:
@@ -70,6 +80,17 @@ async def begin(connection: Conn, terms: Terms, sides: Sides, group_id: UUID, ru
     if course.status != "running":
         await runs.end(connection, run, course.status)
     return course
+
+
+async def roll_up(connection: Conn, subject: int, terms: Terms, sides: Sides) -> None:
+    """Find out what became of runs that were killed. What was approved is carried out, all else is planned anew."""
+    for run, approved in (await runs.cut(connection, subject)).items():
+        persisting = Persisting(connection, run, terms, sides.hubs)
+        await persisting.resume()
+        if approved:
+            await persisting.persist(deletes=False)
+            await persisting.persist(deletes=True)
+        await runs.end(connection, run, "finishedWithIssues" if approved else "cancelled")
 
 
 async def make_plan(connection: Conn, course: Course, links: Links, now: datetime, *, approved: bool = False) -> None:
@@ -112,6 +133,9 @@ async def approve(connection: Conn, course: Course, merged: Merge, by: str) -> U
     Those that have are planned again in a run of their own, which is held; its id, None if there are none.
     """
     subject = await seen.find_subject(connection, course.terms.feed, course.terms.entity)
+    if not await runs.hold(connection, subject.number):
+        raise InProgressError(f"a run of {course.terms.entity} of {course.terms.feed} is going on")
+    await roll_up(connection, subject.number, course.terms, course.sides)
     await fetch_hub(connection, subject, course.terms, course.sides.hubs, course.sides.hub_verifier)
     async with connection.transaction():
         moved = await moved_since(connection, course.run, merged)

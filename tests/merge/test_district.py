@@ -1,7 +1,7 @@
 """A real district, two standards apart: brought into a Core, merged with itself, and with what it became."""
 
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -12,21 +12,12 @@ import asyncpg
 import pytest
 
 from homeroom_merge.codec import change_of
-from homeroom_merge.connectors.edfi import EdfiFolder
-from homeroom_merge.connectors.hub import Hub
-from homeroom_merge.formatters.edfi import edfi_formatters, load_codes
 from homeroom_merge.group import Group
-from homeroom_merge.rules import Rules
-from homeroom_merge.run import Course, Sides
-from homeroom_merge.shape import Shape
-from homeroom_merge.store import connection as state
-from homeroom_merge.store import schema
-from homeroom_merge.terms import Terms
-from homeroom_merge.values import Json
-from homeroom_merge.verification import Verifier
+from homeroom_merge.run import Course
 from homeroom_server import operations
 from homeroom_server.settings import Settings
 from tests.conftest import Core, open_core
+from tests.merge.feeds import group_of, on_the_hub, opened_state
 from tests.merge.samples import GRAND_BEND, needs_grand_bend
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -48,41 +39,16 @@ SCHOOLS = frozenset({"S.255901001", "S.255901044", "S.255901107"})
 async def merging(database_of_test: str, settings: Settings) -> AsyncIterator[tuple[Core, asyncpg.Connection]]:
     """A Core with the roster catalogue and the district's organisations, and a state of the pipeline beside it."""
     async with open_core(database_of_test, replace(settings, catalogue="roster")) as core:
-        connection = await core.connect()
-        await operations.load_organizations(connection, DISTRICT)
-        own = await state.connect(database_of_test)
-        await schema.apply(own)
-        yield core, own
-        await own.close()
+        await operations.load_organizations(await core.connect(), DISTRICT)
+        async with opened_state(database_of_test) as own:
+            yield core, own
 
 
 @asynccontextmanager
 async def district(core: Core, own: asyncpg.Connection, folder: Path) -> AsyncIterator[Group]:
     """The district's feed, reading a folder of interchange files."""
-    key = await core.key("A.255901")
-    async with core.client_with(key, "A.255901") as client:
-        schemas = {
-            t["name"]: t["schema"] for t in (await client.notification_types()).notification_types if "source" not in t
-        }
-        hubs = {"A.255901": Hub(client)}
-        terms, sides = {}, {}
-        formatters = edfi_formatters(load_codes())
-        for entity, formatter in ((each, formatters[each]) for each in ENTITIES):
-            terms[entity] = terms_of(entity, schemas[entity])
-            sides[entity] = Sides(
-                hubs,
-                EdfiFolder(folder),
-                formatter,
-                Verifier(schemas[entity]),
-                Verifier(schemas[entity], formatter.fields),
-            )
-        yield Group(own, terms, sides)
-
-
-def terms_of(entity: str, schema: Mapping[str, object]) -> Terms:
-    by_year = entity in ("Section", "StaffSection", "StudentSchoolEnrolment", "CourseEnrolment")
-    types: dict[int | None, str] = {2022: f"{entity}.2022"} if by_year else {None: entity}
-    return Terms("district", entity, types, SCHOOLS, ("A.255901",), Shape.of(schema), Rules(entity))
+    async with core.client_with(await core.key("A.255901"), "A.255901") as client:
+        yield await group_of(client, own, folder, ENTITIES, SCHOOLS, "A.255901")
 
 
 def planned(courses: Sequence[Course]) -> dict[str, tuple[str, int, int, int]]:
@@ -97,13 +63,6 @@ def planned(courses: Sequence[Course]) -> dict[str, tuple[str, int, int, int]]:
 
 def held(courses: Sequence[Course]) -> list[UUID]:
     return [course.run for course in courses if course.status == "held"]
-
-
-async def on_the_hub(core: Core, *types: str) -> dict[str, Json]:
-    """The bodies that the Core has, by id."""
-    async with core.client_with(await core.key("O.1")) as client:
-        lines = [line for name in types async for line in client.snapshot(name)]
-    return {line["id"]: line["body"] for line in lines if "id" in line}
 
 
 @needs_grand_bend

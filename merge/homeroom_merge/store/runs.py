@@ -10,6 +10,8 @@ from homeroom_merge.plan import Change, Conflict, Kind
 from homeroom_merge.store.connection import Conn
 
 _AT_ONCE = 1_000
+_SUBJECT_LOCK = 48
+"""The class of advisory locks whose second number is a subject's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,22 @@ class Intent(NamedTuple):
     expected_version: int
     before: str | None
     """What stood there."""
+
+
+async def hold(connection: Conn, subject: int) -> bool:
+    """Be the only one who works on a subject, as long as the connection lives; whether nobody else does."""
+    return bool(await connection.fetchval("select pg_try_advisory_lock($1, $2)", _SUBJECT_LOCK, subject))
+
+
+async def release(connection: Conn) -> None:
+    """Hold no subject any longer."""
+    await connection.execute("select pg_advisory_unlock_all()")
+
+
+async def cut(connection: Conn, subject: int) -> dict[UUID, bool]:
+    """Runs of a subject that nobody ended, and whether they were approved: who holds it knows that they died."""
+    query = "select id, decided_by is not null as approved from run where subject = $1 and status = 'running'"
+    return {row["id"]: row["approved"] for row in await connection.fetch(query, subject)}
 
 
 async def begin(
