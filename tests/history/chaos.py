@@ -254,7 +254,8 @@ async def take(world: World, seed: int, step: Step) -> None:
     """Let it go wrong, wait, make it good, and record it."""
     began = time.monotonic()
     async with AsyncExitStack() as stack:
-        for name in step.names:
+        # The database comes back first: a node that starts needs its primary.
+        for name in sorted(step.names, key=lambda name: name in ON_DATABASE):
             chance = random.Random(f"{seed} {step.number} {name}")
             await stack.enter_async_context(MISHAPS[name](world, chance))
         await anyio.sleep(step.hold_seconds)
