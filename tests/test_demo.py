@@ -6,11 +6,13 @@ from pathlib import Path
 import pytest
 
 from homeroom_server.catalogue import load_catalogue
+from homeroom_server.demo.district import District
 from homeroom_server.demo.edfi import read_district
 from homeroom_server.demo.province import generate_province
 from tests.processes import homeroom
+from tests.samples import GRAND_BEND, needs_grand_bend
 
-GRAND_BEND = Path(__file__).parent.parent.parent / "shared" / "data" / "edfi_grand_bend" / "ds5.2"
+DISTRICT = GRAND_BEND / "ds5.2"
 
 
 def check_story(said: str, folder: Path) -> None:
@@ -29,6 +31,16 @@ def check_story(said: str, folder: Path) -> None:
         assert min(sources) > 0, "statuses brought what they speak of"
 
 
+def check_bodies(district: District) -> None:
+    """Every record is one that its type takes."""
+    catalogue = load_catalogue(district.catalogue)
+    for load in district.loads:
+        _, definition = catalogue.resolve(load.notification_type)
+        for record in load.records:
+            assert definition.canonical_id(record["id"]) == record["id"]
+            assert definition.validator is None or definition.validator.is_valid(record["body"])
+
+
 def test_a_generated_province_is_shown(folder: Path) -> None:
     told = homeroom("demo", "--students", "60", "--folder", str(folder / "demo")).stdout
     check_story(told, folder / "demo")
@@ -37,18 +49,19 @@ def test_a_generated_province_is_shown(folder: Path) -> None:
     check_story(again, folder / "demo")
 
 
-@pytest.mark.skipif(not GRAND_BEND.exists(), reason="the sample district is not beside this checkout")
+@needs_grand_bend
 class TestEdfi:
     def test_a_district_is_shown(self, folder: Path) -> None:
-        told = homeroom("demo", "--edfi", str(GRAND_BEND), "--folder", str(folder / "demo")).stdout
+        told = homeroom("demo", "--edfi", str(DISTRICT), "--folder", str(folder / "demo")).stdout
         check_story(told, folder / "demo")
 
     def test_everything_in_it_is_read(self) -> None:
-        district = read_district(GRAND_BEND)
+        district = read_district(DISTRICT)
         counts = {load.notification_type: len(load.records) for load in district.loads}
         assert counts == {"School": 3, "Course": 84, "Student": 960, "Section.2022": 532}
         for load in district.loads:
             assert len({record["id"] for record in load.records}) == len(load.records)
+        check_bodies(district)
 
 
 def test_a_folder_without_a_district_is_refused(folder: Path) -> None:
@@ -65,9 +78,4 @@ def test_a_folder_without_a_district_is_refused(folder: Path) -> None:
 def test_a_generated_province_holds_together(students: int) -> None:
     district = generate_province(students)
     assert district == generate_province(students)
-    catalogue = load_catalogue(district.catalogue)
-    for load in district.loads:
-        _, definition = catalogue.resolve(load.notification_type)
-        for record in load.records:
-            assert definition.canonical_id(record["id"]) == record["id"]
-            assert definition.validator is None or definition.validator.is_valid(record["body"])
+    check_bodies(district)

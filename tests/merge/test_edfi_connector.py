@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from homeroom_merge.connectors import Abilities, edfi_joins, edfi_xml
+from homeroom_merge.connectors import Abilities, Connector, edfi_joins, edfi_xml
 from homeroom_merge.connectors.edfi import EdfiFolder
 from homeroom_merge.plan import Kind
-from tests.merge.samples import GRAND_BEND, ORGANIZATIONS, fetched, needs_grand_bend, put, student
+from tests.merge.interchanges import ORGANIZATIONS, fetched, put, student
+from tests.samples import GRAND_BEND, needs_grand_bend
 
 BOMB = "".join(f'<!ENTITY e{n} "{f"&e{n - 1};" * 10 if n else "lol"}">' for n in range(10))
 OFFERING = """
@@ -83,6 +84,24 @@ async def test_another_encoding_that_the_file_names_is_read_and_noted(tmp_path: 
     fetch, rows = await fetched(tmp_path, "Student")
     assert rows[0].row["Name"] == {"FirstName": "Renée", "LastSurname": "Bear"}
     assert "read as ISO-8859-1, as the file says" in fetch.notes
+
+
+async def test_a_file_that_says_two_bytes_a_character_and_has_one_fails_as_a_whole(tmp_path: Path) -> None:
+    path = put(tmp_path, "Student", student("1"))
+    path.write_bytes(path.read_bytes().replace(b"UTF-8", b"UTF-16"))
+    fetch, rows = await fetched(tmp_path, "Student")
+    assert (fetch.complete, rows) == (False, [])
+    assert "its bytes are not in the encoding that it says" in fetch.failure
+
+
+async def test_two_bytes_a_character_are_read(tmp_path: Path) -> None:
+    path = put(tmp_path, "Student", student("1"))
+    text = path.read_text(encoding="utf-8").replace("UTF-8", "UTF-16")
+    path.with_suffix(".XML").write_bytes(text.encode("utf-16"))
+    path.unlink()
+    fetch, rows = await fetched(tmp_path, "Student")
+    assert (fetch.complete, len(rows)) == (True, 1)
+    assert "read as UTF-16, as the file says" in fetch.notes
 
 
 @pytest.mark.parametrize(
@@ -263,7 +282,7 @@ async def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
 
 
 async def test_it_is_only_read(tmp_path: Path) -> None:
-    connector = EdfiFolder(tmp_path)
+    connector: Connector = EdfiFolder(tmp_path)
     assert connector.abilities == Abilities()
     assert (await connector.write("Student", Kind.UPDATE, "1", {}, None)).result == "refused"
     assert (await connector.fetch_by_id("Student", ["1"])).failure

@@ -28,7 +28,8 @@ from homeroom_merge.formatters.edfi.people import role_id
 from homeroom_merge.values import Json
 from homeroom_merge.verification import Verifier, verify
 from homeroom_server.catalogue import load_catalogue
-from tests.merge.samples import GRAND_BEND, ORGANIZATIONS, fetched, needs_grand_bend, put, student
+from tests.merge.interchanges import ORGANIZATIONS, fetched, put, student
+from tests.samples import GRAND_BEND, needs_grand_bend
 
 CODES = load_codes()
 FORMATTERS = edfi_formatters(CODES)
@@ -78,12 +79,12 @@ def bodies(members: tuple[Member, ...], needed: frozenset[str] = frozenset()) ->
 
 def key_of(formatter: EdfiFormatter, body: Json) -> str:
     """The key, of its members as the formatter names them."""
-    parts = [next(body[name] for name in names.split("|") if name in body) for names in formatter._key]
+    parts = [next(body[name] for name in names.split("|") if name in body) for names in formatter.key]
     return code_key(*parts)
 
 
 def columns_of(formatter: EdfiFormatter) -> list[str]:
-    return sorted({part for member in formatter._members for path in member.paths for part in path.split("/")})
+    return sorted({part for member in formatter.members for path in member.paths for part in path.split("/")})
 
 
 @pytest.mark.parametrize("entity", ENTITIES)
@@ -91,9 +92,9 @@ def columns_of(formatter: EdfiFormatter) -> list[str]:
 @given(data=st.data())
 def test_what_is_written_is_read_again(entity: str, data: st.DataObject) -> None:
     formatter = FORMATTERS[entity]
-    needed = frozenset(names.split("|")[0] for names in formatter._key)
-    body = data.draw(bodies(formatter._members, needed))
-    other = data.draw(bodies(formatter._members, needed))
+    needed = frozenset(names.split("|")[0] for names in formatter.key)
+    body = data.draw(bodies(formatter.members, needed))
+    other = data.draw(bodies(formatter.members, needed))
     key = key_of(formatter, body)
     kit.check_round_trip(formatter, key, body)
     kit.check_round_trip(formatter, key, body, formatter.write(key_of(formatter, other), other, None))
@@ -116,7 +117,7 @@ def test_every_field_is_a_member_of_the_roster_schema(entity: str) -> None:
 def test_every_word_of_a_code_list_fits_the_roster_schema(entity: str) -> None:
     schema = ROSTER[entity].schema
     assert schema is not None
-    for member in FORMATTERS[entity]._members:
+    for member in FORMATTERS[entity].members:
         check_words(member.kind, schema["properties"][member.name])
 
 
@@ -263,6 +264,61 @@ def test_owners_and_years_are_told() -> None:
 def test_a_role_has_a_key_of_its_own() -> None:
     role = {"schoolId": "91", "role": "teacher", "beginDate": "2021-08-23"}
     assert role_id(role) == "91.teacher.2021-08-23"
+
+
+class TestEnrolments:
+    REFERENCES = """
+    <StudentReference><StudentIdentity><StudentUniqueId>1</StudentUniqueId></StudentIdentity></StudentReference>
+    <SchoolReference><SchoolIdentity><SchoolId>91</SchoolId></SchoolIdentity></SchoolReference>
+    """
+    SECTION = """
+    <SectionReference><SectionIdentity><SectionIdentifier>s 1</SectionIdentifier>
+    <CourseOfferingReference><CourseOfferingIdentity><LocalCourseCode>ALG</LocalCourseCode>
+    <SchoolReference><SchoolIdentity><SchoolId>91</SchoolId></SchoolIdentity></SchoolReference>
+    <SessionReference><SessionIdentity><SchoolReference><SchoolIdentity><SchoolId>91</SchoolId></SchoolIdentity>
+    </SchoolReference><SchoolYear>2021-2022</SchoolYear><SessionName>Fall</SessionName></SessionIdentity>
+    </SessionReference></CourseOfferingIdentity></CourseOfferingReference></SectionIdentity></SectionReference>
+    """
+
+    async def read(self, folder: Path, entity: str, element: str, content: str) -> Reading:
+        put(folder, "EducationOrganization", ORGANIZATIONS)
+        put(folder, "StudentEnrollment", f"<{element}>{content}</{element}>")
+        fetch, (row,) = await fetched(folder, entity)
+        reading = FORMATTERS[entity].read(row.row)
+        schema = ROSTER[entity].schema
+        assert schema is not None
+        assert verify([(reading, row.place)], Verifier(schema))[0].faults == ()
+        assert fetch.coverage.pairs == frozenset({("S.91", 2022)})
+        assert (reading.school, reading.school_year) == ("S.91", 2022)
+        return reading
+
+    async def test_a_school_enrolment_is_read(self, tmp_path: Path) -> None:
+        more = """<SchoolYear>2021-2022</SchoolYear><EntryDate>2021-08-23</EntryDate>
+        <EntryGradeLevel>uri://ed-fi.org/GradeLevelDescriptor#Ninth grade</EntryGradeLevel>"""
+        reading = await self.read(
+            tmp_path, "StudentSchoolEnrolment", "StudentSchoolAssociation", self.REFERENCES + more
+        )
+        assert reading.key == "1.91.2021-08-23"
+        assert reading.body == {
+            "studentId": "1",
+            "schoolId": "91",
+            "schoolYear": 2022,
+            "gradeLevel": "09",
+            "entryDate": "2021-08-23",
+        }
+
+    async def test_a_course_enrolment_is_read(self, tmp_path: Path) -> None:
+        more = "<BeginDate>2021-08-23</BeginDate><HomeroomIndicator>0</HomeroomIndicator>"
+        content = self.REFERENCES.partition("<SchoolReference>")[0] + self.SECTION + more
+        reading = await self.read(tmp_path, "CourseEnrolment", "StudentSectionAssociation", content)
+        assert reading.body == {
+            "studentId": "1",
+            "sectionId": code_key("s 1", "ALG", "91", "Fall"),
+            "schoolId": "91",
+            "schoolYear": 2022,
+            "entryDate": "2021-08-23",
+            "isHomeroom": False,
+        }
 
 
 @needs_grand_bend

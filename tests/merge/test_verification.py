@@ -11,7 +11,7 @@ from homeroom_merge.formatters import Fault, Reading, Row, kit
 from homeroom_merge.formatters.edfi import edfi_formatters, load_codes
 from homeroom_merge.values import Json
 from homeroom_merge.verification import SchemaError, Verified, Verifier, verify
-from tests.merge.samples import ORGANIZATIONS, fetched, put, student
+from tests.merge.interchanges import ORGANIZATIONS, fetched, put, student
 
 SCHEMA: dict[str, Any] = {
     "type": "object",

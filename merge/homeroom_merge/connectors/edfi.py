@@ -121,7 +121,8 @@ def _held(own: Sequence[Path], organizations: Sequence[Path], source: Source) ->
 
 def _files(folder: Path, source: Source) -> tuple[list[Path], list[Path]]:
     """The files that hold the entity, and those that hold organisations; raises SourceFault if there are none."""
-    found = {path: interchange_of(path) for path in sorted(folder.glob("*.xml"))}
+    files = sorted(path for path in folder.glob("*") if path.suffix.lower() == ".xml")
+    found = {path: interchange_of(path) for path in files}
     own = [path for path, name in found.items() if name in source.interchanges]
     if not own:
         raise SourceFault(f"the folder has no file of {' or '.join(sorted(source.interchanges))}; export it too")

@@ -41,6 +41,7 @@ class Joins:
 
     identities: dict[tuple[str, str], tuple[str, Members]] = field(default_factory=dict)
     organizations: dict[str, str] = field(default_factory=dict)
+    authorities: set[str] = field(default_factory=set)
     courses: dict[tuple[str, ...], object] = field(default_factory=dict)
     beside: dict[str, list[tuple[str, Members]]] = field(default_factory=lambda: defaultdict(list))
     alone: int = 0
@@ -58,9 +59,12 @@ class Joins:
                 name,
                 {part: row[part] for part in _IDENTITIES[name] if part in row},
             )
-        if name in ORGANIZATIONS:
+        number = row.get(f"{name}Id")
+        if name in ORGANIZATIONS and isinstance(number, str):
             self._count()
-            self.organizations[text_in(row, _IDENTITIES[name][0])] = name
+            self.organizations[number] = name
+            if name == "LocalEducationAgency":
+                self.authorities.add(number)
 
     def hold_course(self, row: Members) -> None:
         """Keep which course an offering is of."""
@@ -84,8 +88,7 @@ class Joins:
 
     def authority(self) -> Members | None:
         """A reference to the authority whose folder it is: the only one there."""
-        numbers = [number for number, kind in self.organizations.items() if kind == "LocalEducationAgency"]
-        return _reference("LocalEducationAgency", numbers[0]) if len(numbers) == 1 else None
+        return _reference("LocalEducationAgency", *self.authorities) if len(self.authorities) == 1 else None
 
     def _count(self) -> None:
         self.held += 1

@@ -66,7 +66,7 @@ class _Staff(Source):
 
     def join(self, joins: Joins, record: Record) -> Iterator[SourceRow]:
         row = joins.whole(record)
-        if assignments := joins.beside.pop(text_in(row, "StaffUniqueId"), []):
+        if assignments := joins.beside.pop(str(row.get("StaffUniqueId")), []):
             row[_ASSIGNMENT] = [assignment for _, assignment in assignments]
         yield SourceRow(self.of_folder(joins, row), record.place)
 
@@ -81,7 +81,7 @@ class _Contact(Source):
 
     def join(self, joins: Joins, record: Record) -> Iterator[SourceRow]:
         contact = joins.whole(record)
-        students = joins.beside.pop(text_in(contact, "ContactUniqueId"), [])
+        students = joins.beside.pop(str(contact.get("ContactUniqueId")), [])
         joins.alone += not students
         for place, row in students:
             yield SourceRow(self.of_folder(joins, {**row, "Contact": contact}), f"{record.place} with {place}")

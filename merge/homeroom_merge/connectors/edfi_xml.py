@@ -13,7 +13,9 @@ _TRIED = {("3", "3"), ("5", "2")}
 _MAJORS = {"3", "4", "5"}
 _ENCODING = re.compile(rb"""[^<]{0,3}<\?xml[^>]*?encoding\s*=\s*["']([A-Za-z0-9._-]{1,40})["']""")
 _NIL = "{http://www.w3.org/2001/XMLSchema-instance}nil"
-_SECRET = re.compile(r"password|passwd|passphrase|secret|apikey|accesstoken|socialsecurity|ssn$|^pin$", re.IGNORECASE)
+_SECRET = re.compile(
+    r"password|passwd|passphrase|secret(?!ar)|apikey|accesstoken|socialsecurity|ssn$|^pin$", re.IGNORECASE
+)
 _SECRET_SYSTEMS = re.compile(r"#(SSN|PIN|Canadian SIN|Social Security.*)$", re.IGNORECASE)
 _TAIL_BYTES = 4096
 _CUT = "it ends in the middle of a record: the export was cut"
@@ -137,6 +139,13 @@ def _other_encoding(path: Path) -> str:
     return "" if encoding.upper() in ("UTF-8", "ASCII", "US-ASCII") else encoding
 
 
+def _is_mislabelled(path: Path) -> bool:
+    """Whether a file says that its characters are of two bytes or four, and they are not."""
+    with path.open("rb") as file:
+        wide = b"\0" in file.read(_TAIL_BYTES)
+    return not wide and _other_encoding(path).upper().startswith(("UTF-16", "UTF-32", "UCS"))
+
+
 def _forget(element: "etree._Element") -> None:
     """Give back the memory of a record that has been read, and of all before it."""
     element.clear()
@@ -189,7 +198,8 @@ def _fault(path: Path, fault: etree.XMLSyntaxError) -> SourceFault:
     """What the parser found, in our words: its own may repeat what the file says."""
     where = f"{path.name} line {fault.lineno or 0}"
     codes, code = etree.ErrorTypes, getattr(fault, "code", None)
-    if code in (codes.ERR_INVALID_ENCODING, codes.ERR_UNSUPPORTED_ENCODING, codes.ERR_UNKNOWN_ENCODING):
+    encoding = (codes.ERR_INVALID_ENCODING, codes.ERR_UNSUPPORTED_ENCODING, codes.ERR_UNKNOWN_ENCODING)
+    if code in encoding or _is_mislabelled(path):
         return SourceFault(f"{where}: its bytes are not in the encoding that it says; export it as UTF-8")
     if "amplification" in str(fault) or code == codes.ERR_ENTITY_LOOP:
         return SourceFault(f"{where}: it declares entities that grow without bound; it is not read")

@@ -32,17 +32,17 @@ class EdfiFormatter:
     ) -> None:
         self.entity = entity
         self.fields = frozenset(member.name for member in members)
-        self._members, self._codes = tuple(members), codes
-        self._key, self._owner, self._number = tuple(key), owner, number
+        self.members, self.key = tuple(members), tuple(key)
+        self._codes, self._owner, self._number = codes, owner, number
         self._clears = clears & self.fields
 
     def read(self, row: Row) -> Reading:
-        body, covered, faults = read_members(self._members, row, self._codes)
+        body, covered, faults = read_members(self.members, row, self._codes)
         named = {fault.pointer.split("/")[1] for fault in faults}
-        parts = [_first(body, names) for names in self._key]
+        parts = [_first(body, names) for names in self.key]
         faults += [
             Fault(f"/{names.split('|')[0]}", "is part of the key and is not there", "export it with the record")
-            for names, part in zip(self._key, parts, strict=True)
+            for names, part in zip(self.key, parts, strict=True)
             if part is None and not named & set(names.split("|"))
         ]
         year = body.get("schoolYear")
@@ -58,7 +58,7 @@ class EdfiFormatter:
 
     def write(self, key: str, body: Json, row: Row | None) -> Row:
         """Raises Unwritable for a word that no code list has."""
-        return write_members(self._members, body, row or {}, self._codes)
+        return write_members(self.members, body, row or {}, self._codes)
 
 
 def _first(body: Json, names: str) -> Any:

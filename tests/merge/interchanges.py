@@ -1,19 +1,10 @@
-"""Published samples that are kept beside the checkout, and Ed-Fi interchange files of a few lines."""
+"""Ed-Fi interchange files of a few lines, and what is fetched of them."""
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
-import pytest
-
 from homeroom_merge.connectors.connector import Fetch, SourceRow
 from homeroom_merge.connectors.edfi import EdfiFolder
-
-_BESIDE = Path(__file__).parent.parent.parent.parent / "shared" / "data"
-GRAND_BEND = Path(os.environ.get("HOMEROOM_TEST_SAMPLES", _BESIDE)) / "edfi_grand_bend"
-needs_grand_bend = pytest.mark.skipif(
-    not GRAND_BEND.exists(), reason="the sample district is not beside this checkout (or in HOMEROOM_TEST_SAMPLES)"
-)
 
 NAMESPACE = "http://ed-fi.org/5.2.0"
 ORGANIZATIONS = """
