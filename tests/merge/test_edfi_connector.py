@@ -2,8 +2,12 @@
 
 import tracemalloc
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
+import anyio
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from homeroom_merge.connectors import Abilities, Connector, edfi_joins, edfi_xml
 from homeroom_merge.connectors.edfi import EdfiFolder
@@ -255,6 +259,25 @@ async def test_one_record_without_end_fails(tmp_path: Path, monkeypatch: pytest.
     put(tmp_path, "Student", student("1") + student("2", "<A/>" * 60))
     fetch, _ = await fetched(tmp_path, "Student")
     assert (fetch.complete, fetch.failure) == (False, "Student.xml line 4: one record has more than 50 elements")
+
+
+async def test_one_record_nested_without_end_fails(tmp_path: Path) -> None:
+    put(tmp_path, "Student", student("1", "<A>" * 5_000 + "</A>" * 5_000))
+    fetch, rows = await fetched(tmp_path, "Student")
+    assert (fetch.complete, rows) == (False, [])
+    assert fetch.failure.startswith("Student.xml line 3: ")
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.floats(0, 1), st.integers(0, 8), st.binary(max_size=8))
+def test_whatever_happens_to_a_file_it_is_read_or_fails_and_never_raises(at: float, gone: int, come: bytes) -> None:
+    with TemporaryDirectory() as folder:
+        path = put(Path(folder), "Student", student("1", '<A xsi:nil="true"/>') + student("2"))
+        whole = path.read_bytes()
+        cut = int(at * len(whole))
+        path.write_bytes(whole[:cut] + come + whole[cut + gone :])
+        fetch, _ = anyio.run(fetched, Path(folder), "Student")
+    assert fetch.complete == (fetch.failure == "")
 
 
 async def test_what_is_held_has_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

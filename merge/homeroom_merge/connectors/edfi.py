@@ -109,8 +109,8 @@ def _held(own: Sequence[Path], organizations: Sequence[Path], source: Source) ->
     unnoticed = Noticed()
     waiting: list[Record] = []
     for path in dict.fromkeys((*organizations, *own)):
-        names = (REFERRED | source.held) if path in own else ORGANIZATIONS
-        for record in records(path, names, unnoticed):
+        referred = REFERRED if path in own else frozenset[str]()
+        for record in records(path, ORGANIZATIONS | source.held, unnoticed, referred):
             joins.hold_identity(record)
             if record.name in source.held:
                 waiting.append(record)

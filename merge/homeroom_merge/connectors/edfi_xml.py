@@ -70,11 +70,13 @@ def interchange_of(path: Path) -> str:
     raise SourceFault(f"{path.name}: it is empty; {_AGAIN}")
 
 
-def records(path: Path, names: frozenset[str], noticed: Noticed) -> Iterator[Record]:
-    """The records of these names in a file. Raises SourceFault, OSError."""
+def records(
+    path: Path, names: frozenset[str], noticed: Noticed, referred: frozenset[str] = frozenset()
+) -> Iterator[Record]:
+    """The records of these names in a file, and those of the names `referred` that have an id. SourceFault, OSError."""
     with path.open("rb") as file:
         try:
-            yield from _records(path, _parser(file), names, noticed)
+            yield from _records(path, _parser(file), names, noticed, referred)
         except etree.XMLSyntaxError as fault:
             raise _fault(path, fault) from fault
 
@@ -92,7 +94,9 @@ def _parser(file: object) -> "etree.iterparse":
     )
 
 
-def _records(path: Path, events: "etree.iterparse", names: frozenset[str], noticed: Noticed) -> Iterator[Record]:
+def _records(
+    path: Path, events: "etree.iterparse", names: frozenset[str], noticed: Noticed, referred: frozenset[str]
+) -> Iterator[Record]:
     depth = elements = 0
     namespace = ""
     for event, element in events:
@@ -108,10 +112,11 @@ def _records(path: Path, events: "etree.iterparse", names: frozenset[str], notic
             continue
         depth -= 1
         if depth == 1:
-            name = etree.QName(element)
-            if name.localname in names and name.namespace == namespace:
+            name, called = etree.QName(element), element.get("id")
+            wanted = name.localname in names or (called is not None and name.localname in referred)
+            if wanted and name.namespace == namespace:
                 row = _members(element, namespace, noticed)
-                yield Record(name.localname, row, path.name, element.sourceline or 0, element.get("id"))
+                yield Record(name.localname, row, path.name, element.sourceline or 0, called)
             _forget(element)
 
 

@@ -95,7 +95,7 @@ def found(at: object, path: Sequence[str]) -> Iterator[object]:
     elif not path:
         if at != "":
             yield at
-    elif isinstance(at, Mapping) and path[0] in at:
+    elif isinstance(at, (dict, Mapping)) and path[0] in at:
         yield from found(at[path[0]], path[1:])
 
 
