@@ -11,7 +11,10 @@ from typing import Any
 
 import jsonschema_rs
 
-from homeroom_merge.formatters.formatter import Fault, Reading
+from homeroom_merge.formatters.formatter import Reading
+from homeroom_merge.records import Fault
+from homeroom_merge.shape import Shape
+from homeroom_merge.values import Json
 
 OTHERS_NAMED_MAX = 3
 _CURES = {
@@ -50,24 +53,25 @@ class Verifier:
     def __init__(self, schema: Mapping[str, Any], carried: frozenset[str] | None = None) -> None:
         """Raises SchemaError."""
         required = [name for name in schema.get("required", ()) if carried is None or name in carried]
-        self._schema = {**schema, "required": required}
+        judged = {**schema, "required": required}
         try:
-            self._validator = jsonschema_rs.validator_for(self._schema, validate_formats=True, mask="the value")
+            self._validator = jsonschema_rs.validator_for(judged, validate_formats=True, mask="the value")
+            self._shape = Shape.of(schema)
         except (ValueError, jsonschema_rs.ReferencingError) as fault:
             raise SchemaError(str(fault)) from fault
 
-    def faults(self, body: Mapping[str, Any]) -> list[Fault]:
+    def faults(self, body: Json) -> list[Fault]:
         """Every place where a body does not match the schema, or has a list item without a key of its own."""
         try:
             if self._validator.is_valid(body):
-                return list(_item_faults(self._schema, body, ""))
+                return self._shape.faults(body)
             found = [
                 Fault(_pointer(fault.instance_path), fault.message, _cure(fault.schema_path))
                 for fault in self._validator.iter_errors(body)
             ]
         except ValueError:
             return [Fault("", "it cannot be judged: it is nested too deeply, or holds what is no JSON")]
-        return [*found, *_item_faults(self._schema, body, "")]
+        return [*found, *self._shape.faults(body)]
 
 
 def verify(records: Iterable[tuple[Reading, str]], verifier: Verifier) -> list[Verified]:
@@ -110,35 +114,6 @@ def _unrepeated(found: Iterable[Fault], known: Sequence[Fault]) -> Iterator[Faul
     for fault in found:
         if not (fault.pointer == "" and any(fault.detail.startswith(f'"{name}" ') for name in unread)):
             yield fault
-
-
-def _item_faults(schema: Mapping[str, Any], value: object, at: str) -> Iterator[Fault]:
-    """Items of keyed lists without their key, or with one that an earlier item has."""
-    if isinstance(value, Mapping):
-        for name, member in schema.get("properties", {}).items():
-            if name in value:
-                yield from _item_faults(member, value[name], at + _pointer([name]))
-    elif isinstance(value, list):
-        items = schema.get("items", {})
-        for index, item in enumerate(value):
-            yield from _item_faults(items, item, f"{at}/{index}")
-        if (key := schema.get("x-item-key")) is not None:
-            yield from _key_faults(key, value, at)
-
-
-def _key_faults(key: str, items: Sequence[object], at: str) -> Iterator[Fault]:
-    first: dict[str, int] = {}
-    for index, item in enumerate(items):
-        if not isinstance(item, Mapping):
-            continue
-        if item.get(key) is None:
-            yield Fault(f"{at}/{index}", f'its item key "{key}" is missing', "give every item of the list one")
-        elif (earlier := first.setdefault(repr(item[key]), index)) != index:
-            yield Fault(
-                f"{at}/{index}/{key}",
-                f"it is also the item key of item {earlier}",
-                "keep one of the items, or give them keys of their own",
-            )
 
 
 def _cure(schema_path: Sequence[str | int]) -> str:

@@ -125,7 +125,7 @@ def check_words(kind: Kind, schema: Mapping[str, Any]) -> None:
     match kind:
         case Code(descriptor):
             for word in CODES.lists[descriptor].values():
-                assert Verifier(schema).faults(word) == [], f"{descriptor}: {word}"  # type: ignore[arg-type]
+                assert Verifier({"properties": {"word": schema}}).faults({"word": word}) == [], word
         case SetOf(of):
             check_words(of, schema["items"])
         case Items(members):
