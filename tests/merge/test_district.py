@@ -18,7 +18,7 @@ from homeroom_server import operations
 from homeroom_server.settings import Settings
 from tests.conftest import Core, open_core
 from tests.merge.feeds import group_of, on_the_hub, opened_state
-from tests.merge.samples import GRAND_BEND, needs_grand_bend
+from tests.samples import GRAND_BEND, needs_grand_bend
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 DISTRICT = """\

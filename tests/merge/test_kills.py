@@ -16,7 +16,7 @@ from homeroom_server import operations
 from homeroom_server.settings import Settings
 from tests.conftest import Core, open_core
 from tests.merge.feeds import on_the_hub
-from tests.merge.samples import ORGANIZATIONS, put, student
+from tests.merge.interchanges import ORGANIZATIONS, put, student
 
 ORGANIZATIONS_OF_THE_CORE = "code,name,parent\nO.1,Ministry,\nA.9,Elk,O.1\nS.91,Raven,A.9\n"
 POINTS = int(os.environ.get("HOMEROOM_MERGE_KILLS", "8"))
