@@ -247,9 +247,8 @@ def _fields(known: Known, terms: _Terms, forced: SideName | None = None, kind: K
     """Both sides merged, field by field. `forced`: a side that is written in any case, as `kind`."""
     hub, sis, base = known.hub, known.sis, known.base
     merged = merge_bodies(base, _body(hub), _body(sis), sis.covered, terms.shape, terms.judge)
-    plain = replace(_plain(known), fields=merged.fields)
     if merged.conflicts:
-        return replace(plain, conflicts=merged.conflicts)
+        return replace(_plain(known), fields=merged.fields, conflicts=merged.conflicts)
     writes = []
     if merged.moves("hub") or forced == "hub":
         writes.append(Write("hub", kind if forced == "hub" else Kind.UPDATE, merged.hub, hub.version))
@@ -257,7 +256,7 @@ def _fields(known: Known, terms: _Terms, forced: SideName | None = None, kind: K
         writes.append(Write("sis", kind if forced == "sis" else Kind.UPDATE, merged.sis, token=sis.token))
     if not writes and merged.base == base:
         return UNTOUCHED
-    return replace(plain, writes=tuple(writes), base=merged.base)
+    return replace(_plain(known), writes=tuple(writes), fields=merged.fields, base=merged.base)
 
 
 def _with(body: Json, name: str, value: Value) -> Json:

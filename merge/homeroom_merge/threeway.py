@@ -83,11 +83,9 @@ def _base_after(base: Base | None, hub: Json, sis: Json, covered: frozenset[str]
         return Base(hub, sis)
     if base is None:
         return Base(hub, sis, covered=covered)
-    apart = {
-        name
-        for name in base.hub.keys() | base.sis.keys() | hub.keys()
-        if name not in covered and (base.covered is None or name in base.covered)
-    }
+    apart = (base.hub.keys() | base.sis.keys() | hub.keys()) - covered
+    if base.covered is not None:
+        apart &= base.covered
     refused = {at: value for at, value in base.refused.items() if at.split("/")[1] in apart}
     spoken = None if base.covered is None else base.covered | covered
     return Base(_kept(hub, base.hub, apart), _kept(sis, base.sis, apart), refused=refused, covered=spoken)
@@ -113,6 +111,8 @@ def _members(
         was_hub = NO_BASE if is_fresh else base_hub.get(name, missing)
         was_sis = NO_BASE if is_fresh else base_sis.get(name, missing)
         if (now_hub == was_hub and now_sis == was_sis) or (covered is not None and name not in covered):
+            continue
+        if was_hub is NO_BASE and now_hub == now_sis:
             continue
         inner = _Place(place.node.member(name), (*place.path, name), was_hub, was_sis, now_hub, now_sis)
         after_hub, after_sis = _value(walk, inner)
