@@ -10,7 +10,7 @@ from homeroom_merge.records import Base
 from homeroom_merge.values import ABSENT
 from tests.merge.records import AS_HUB, AS_SIS, Json, bodies, conflicts, kinds, known, live, merged, persisted
 
-NOTHINGS = [ABSENT, None, "", [], {}]
+NOTHINGS: list[object] = [ABSENT, None, "", [], {}]
 
 
 def holding(value: object) -> Json:
