@@ -11,6 +11,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 SERVER = ROOT / "server" / "homeroom_server"
 SDK = ROOT / "client_sdk" / "homeroom"
+MERGE = ROOT / "merge" / "homeroom_merge"
 
 # From the ground up: a room imports only rooms that stand before it.
 FLOORS = [
@@ -103,6 +104,34 @@ SDK_FLOORS = [
 ]
 SDK_NEEDS = {"httpx", "anyio", "orjson"}
 
+MERGE_FLOORS = [
+    "values",
+    "records",
+    "plan",
+    "shape",
+    "rules",
+    "ordering",
+    "threeway",
+    "awaiting",
+    "merging",
+    "absence",
+    "formatters",
+    "verification",
+    "planning",
+    "guards",
+    "settings",
+    "store",
+    "connectors",
+    "backup",
+    "persisting",
+    "report",
+    "undoing",
+    "run",
+    "group",
+    "command",
+]
+MERGE_PURE = MERGE_FLOORS[: MERGE_FLOORS.index("settings")]
+
 
 def imports_of(file: Path) -> Iterator[str]:
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
@@ -119,7 +148,7 @@ def floor_of(name: str, floors: Sequence[str]) -> int | None:
     return floors.index(max(rooms, key=len)) if rooms else None
 
 
-@pytest.mark.parametrize(("package", "floors"), [(SERVER, FLOORS), (SDK, SDK_FLOORS)])
+@pytest.mark.parametrize(("package", "floors"), [(SERVER, FLOORS), (SDK, SDK_FLOORS), (MERGE, MERGE_FLOORS)])
 def test_arrows_point_one_way(package: Path, floors: Sequence[str]) -> None:
     wrong = []
     for file in package.rglob("*.py"):
@@ -141,6 +170,21 @@ def test_the_sdk_needs_no_more_than_it_says() -> None:
     assert tops - sys.stdlib_module_names - {"homeroom"} == SDK_NEEDS
     project = tomllib.loads((SDK.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert {need.partition(">")[0] for need in project["dependencies"]} == SDK_NEEDS
+
+
+def test_only_the_hub_connector_of_the_merge_touches_the_sdk() -> None:
+    touching = {
+        file.relative_to(MERGE).with_suffix("").parts[:2]
+        for file in MERGE.rglob("*.py")
+        if any(imported.split(".")[0] in ("homeroom", "homeroom_server") for imported in imports_of(file))
+    }
+    assert touching <= {("connectors", "hub")}
+
+
+def test_the_heart_of_the_merge_does_no_io() -> None:
+    files = [file for file in MERGE.rglob("*.py") if file.relative_to(MERGE).with_suffix("").parts[0] in MERGE_PURE]
+    tops = {imported.split(".")[0] for file in files for imported in imports_of(file)}
+    assert tops.isdisjoint({"anyio", "asyncio", "asyncpg", "httpx", "os", "pathlib", "socket", "sqlalchemy"})
 
 
 def test_only_the_store_speaks_sql_to_the_core() -> None:
