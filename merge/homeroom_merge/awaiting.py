@@ -8,14 +8,12 @@ from homeroom_merge.shape import Node, Shape
 from homeroom_merge.values import ABSENT, Json, Value
 
 EARLIER_MAX = 8
-"""Renderings remembered that were written and overtaken before any feed showed them."""
+"""Renderings remembered that a feed may show before the one that was written last."""
 
 
 def as_awaited(known: Known, awaited: Awaited, shape: Shape) -> tuple[Known, bool]:
     """The record as if the SIS showed what was written, and whether it really does."""
-    sis, base, then = known.sis, known.base, awaited.base
-    was_gone = base is None or base.deleted
-    olds = [*([] if base is None or base.deleted else [base.sis]), *awaited.earlier]
+    sis, then, olds = known.sis, awaited.base, awaited.earlier
     settled = replace(known, base=then, awaiting=None)
     if _is_gone(then):
         if sis.state is not State.LIVE:
@@ -24,7 +22,7 @@ def as_awaited(known: Known, awaited: Awaited, shape: Shape) -> tuple[Known, boo
             return replace(settled, sis=replace(sis, state=State.DELETED, body=None)), False
         return replace(known, awaiting=None), True
     if sis.state is not State.LIVE:
-        if was_gone:
+        if awaited.was_gone:
             return replace(settled, sis=replace(sis, state=State.LIVE, body=then.sis)), False
         return settled, sis.state is State.DELETED
     body: Json = _shown(shape.root, sis.body, olds, then.sis)
@@ -33,9 +31,13 @@ def as_awaited(known: Known, awaited: Awaited, shape: Shape) -> tuple[Known, boo
 
 def next_awaited(known: Known, base: Base) -> Awaited:
     """What is awaited once a merge of this record has written to a SIS that does not show it at once."""
-    before = known.awaiting
-    earlier = (*before.earlier, before.base.sis) if before and before.base.sis != base.sis else ()
-    return Awaited(base, earlier[-EARLIER_MAX:])
+    before, sis = known.awaiting, known.sis
+    earlier = [*before.earlier, before.base.sis] if before else []
+    earlier += [known.base.sis] if known.base and not known.base.deleted else []
+    earlier += [sis.body] if sis.state is State.LIVE and sis.body is not None else []
+    told = [old for place, old in enumerate(earlier) if old not in earlier[:place]]
+    was_gone = sis.state is not State.LIVE or (before is not None and before.was_gone)
+    return Awaited(base, tuple(told[-EARLIER_MAX:]), was_gone)
 
 
 def _is_gone(base: Base) -> bool:

@@ -83,10 +83,15 @@ class Base:
 
 @dataclass(frozen=True, slots=True)
 class Awaited:
-    """What the base will be once the SIS shows it. `earlier`: SIS renderings written before and never shown either."""
+    """What the base will be once the SIS shows it, and what it may show until then.
+
+    `earlier`: what was agreed on, seen, or written and overtaken. `was_gone`: the SIS did not have it when it was
+    written.
+    """
 
     base: Base
     earlier: tuple[Json, ...] = ()
+    was_gone: bool = False
 
 
 @dataclass(frozen=True, slots=True)

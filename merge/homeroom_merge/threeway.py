@@ -9,7 +9,7 @@ from homeroom_merge.plan import Conflict, FieldChange
 from homeroom_merge.records import Base
 from homeroom_merge.rules import Dispute, Judge, Verdict
 from homeroom_merge.shape import ItemKey, Node, Shape, item_part
-from homeroom_merge.values import ABSENT, Json, Path, SideName, Value, pointer
+from homeroom_merge.values import ABSENT, Json, Path, SideName, Value, path_of, pointer
 
 
 class _NoBase(Enum):
@@ -86,7 +86,7 @@ def _base_after(base: Base | None, hub: Json, sis: Json, covered: frozenset[str]
     apart = (base.hub.keys() | base.sis.keys() | hub.keys()) - covered
     if base.covered is not None:
         apart &= base.covered
-    refused = {at: value for at, value in base.refused.items() if at.split("/")[1] in apart}
+    refused = {at: value for at, value in base.refused.items() if apart.intersection(path_of(at)[:1])}
     spoken = None if base.covered is None else base.covered | covered
     return Base(_kept(hub, base.hub, apart), _kept(sis, base.sis, apart), refused=refused, covered=spoken)
 

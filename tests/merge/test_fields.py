@@ -109,6 +109,12 @@ def test_items_ordered_differently_on_both_sides_are_a_conflict() -> None:
     assert bodies(merged(edited, AS_SIS)) == {"hub": steps("acb", a="hub"), "sis": steps("acb", a="hub")}
 
 
+def test_items_added_in_one_place_on_both_sides_are_a_conflict_of_order() -> None:
+    record = known(steps("ab"), steps("axb"), steps("ayb"))
+    assert conflicts(merged(record)) == ["/steps"]
+    assert bodies(merged(record, AS_HUB)) == {"hub": steps("ayxb"), "sis": steps("ayxb")}
+
+
 def test_a_list_without_item_keys_is_taken_as_a_whole() -> None:
     base, hub, sis = {"tags": [1, 2]}, {"tags": [1, 2, 3]}, {"tags": [2]}
     assert conflicts(merged(known(base, hub, sis))) == ["/tags"]
@@ -118,6 +124,10 @@ def test_a_list_without_item_keys_is_taken_as_a_whole() -> None:
 def test_a_base_without_sound_item_keys_is_merged_as_a_whole() -> None:
     base = {"phones": [{"number": "1"}]}
     assert bodies(merged(known(base, base, phones(home="1")))) == {"hub": phones(home="1")}
+    doubled = {"phones": phones(home="1")["phones"] * 2}
+    change = merged(known(doubled, doubled, phones(home="1")))
+    assert [field.pointer for field in change.fields] == ["/phones"]
+    assert bodies(change) == {"hub": phones(home="1")}
 
 
 COVERED = frozenset({"text"})
@@ -185,3 +195,12 @@ def test_nothing_given_is_changed() -> None:
     record = known(base, hub, sis)
     merged(record)
     assert (base, hub, sis) == (phones(home="1"), phones(home="2"), phones(home="1", work="3"))
+
+
+def test_a_refusal_outlasts_a_column_that_is_missing() -> None:
+    both = frozenset({"text", "more"})
+    whole = {"text": "old", "more": 1}
+    base = Base(whole, whole, refused={"/text": "wrong", "": {}}, covered=both)
+    change = merged(known(base, whole, live({"more": 2}, frozenset({"more"}))))
+    assert change.base is not None
+    assert change.base.refused == {"/text": "wrong"}

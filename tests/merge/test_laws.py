@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from homeroom_merge.merging import UNTOUCHED
+from homeroom_merge.merging import UNTOUCHED, DeletePolicy, OnDelete, merge
 from homeroom_merge.plan import Change
 from homeroom_merge.records import Base, Known, Method, Side, State
 from homeroom_merge.rules import Rules
 from homeroom_merge.shape import Node, Shape
 from homeroom_merge.values import ABSENT, Value
-from tests.merge.records import MANUAL, Json, known, live, merged, persisted
+from tests.merge.records import MANUAL, NOW, Json, known, live, merged, persisted
 
 NAMES = ("a", "b", "c")
 OF_METHODS = [Method.MANUAL, Method.RESOLVE_AS_HUB, Method.RESOLVE_AS_SIS]
@@ -255,3 +255,63 @@ def test_what_the_sis_does_not_carry_never_travels(case: Case, names: set[str]) 
             assert set(write.body or {}) <= covered
         else:
             assert all((write.body or {}).get(name, ABSENT) == hub.get(name, ABSENT) for name in {*hub} - covered)
+
+
+POLICIES = [DeletePolicy(), DeletePolicy(OnDelete.DEACTIVATE, "a", "gone"), DeletePolicy(OnDelete.DELETE)]
+AWAY = [Side(state) for state in State if state is not State.LIVE]
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How a record stands: what it was, who has it, and by what it is merged."""
+
+    deleted: bool
+    first: bool
+    unlinked: bool
+    hub: Side | None
+    sis: Side | None
+    rules: Rules
+    policy: DeletePolicy
+
+    def record(self, case: Case) -> Known:
+        base_hub, base_sis, hub, sis = case.bodies
+        base = None if self.first else Base(base_hub, base_sis, deleted=self.deleted)
+        return known(base, self.hub or hub, self.sis or sis, unlinked=self.unlinked)
+
+
+STANDINGS = st.builds(
+    Standing,
+    deleted=st.booleans(),
+    first=st.booleans(),
+    unlinked=st.booleans(),
+    hub=st.none() | st.sampled_from(AWAY),
+    sis=st.none() | st.sampled_from([side for side in AWAY if side.state is not State.OUT_OF_VIEW]),
+    rules=st.sampled_from(list(Method)).map(lambda method: Rules("Note", method)),
+    policy=st.sampled_from(POLICIES),
+)
+
+
+@pytest.mark.parametrize("drop_off", [False, True])
+@given(cases(4), STANDINGS)
+@MANY
+def test_however_a_record_stands_a_second_run_writes_nothing(drop_off: bool, case: Case, standing: Standing) -> None:
+    record = standing.record(case)
+    change = merge(record, case.shape, standing.rules, standing.policy, NOW)
+    after = persisted(record, change, drop_off)
+    again = merge(after, case.shape, standing.rules, standing.policy, NOW)
+    assert again.writes == ()
+    assert again.conflicts == change.conflicts
+    if change.unlink or change.set_aside or State.FAILED in (record.hub.state, record.sis.state):
+        assert change.writes == ()
+
+
+@given(cases(4), STANDINGS)
+@MANY
+def test_what_was_awaited_becomes_the_base_once_it_is_shown(case: Case, standing: Standing) -> None:
+    record = standing.record(case)
+    change = merge(record, case.shape, standing.rules, standing.policy, NOW)
+    waiting = persisted(record, change, drop_off=True)
+    at_once = persisted(record, change)
+    shown = replace(waiting, sis=at_once.sis)
+    after = persisted(shown, merge(shown, case.shape, standing.rules, standing.policy, NOW))
+    assert (after.base, after.awaiting) == (at_once.base, None)

@@ -130,6 +130,14 @@ def test_a_nested_change_in_a_sis_that_lags_keeps_what_is_awaited() -> None:
     assert bodies(change) == {"hub": named("b", "y")}
 
 
+def test_what_a_lagging_sis_showed_when_it_lost_a_conflict_is_no_change() -> None:
+    record = known(BASE, EDITED, {"text": "lost"})
+    as_hub = Rules("Note", Method.RESOLVE_AS_HUB)
+    waiting = persisted(record, merged(record, as_hub), drop_off=True)
+    for old in ({"text": "lost"}, BASE):
+        assert merged(replace(waiting, sis=live(old)), as_hub) is UNTOUCHED
+
+
 def test_a_create_that_is_not_shown_is_not_made_twice() -> None:
     record = known(None, BASE, None)
     waiting = persisted(record, merged(record), drop_off=True)
