@@ -94,7 +94,8 @@ def test_absence_that_does_not_count_writes_nothing() -> None:
         change = merged(known(BASE, hub, NOT_SHOWN))
         assert (change.writes, change.base, change.conflicts) == ((), None, ())
         assert "does not count as deleted" in change.note
-    assert merged(known(BASE, GONE, NOT_SHOWN)).writes == ()
+    change = merged(known(BASE, GONE, NOT_SHOWN))
+    assert (change.writes, change.base) == ((), None)
 
 
 @pytest.mark.parametrize("hub", [Side(State.OUT_OF_VIEW), NOT_SHOWN])
@@ -141,6 +142,12 @@ def test_a_deactivated_record_is_reactivated_while_the_value_stands() -> None:
     back = merged(replace(after, sis=live(EDITED)), DEACTIVATE)
     assert bodies(back) == {"hub": EDITED}
     assert merged(persisted(replace(after, sis=live(EDITED)), back), DEACTIVATE) is UNTOUCHED
+
+
+def test_a_reactivation_is_no_change_against_which_the_sis_could_stand() -> None:
+    after = persisted(known(BASE, BASE, GONE), merged(known(BASE, BASE, GONE), DEACTIVATE))
+    part = {"text": "old", "isActive": "part"}
+    assert bodies(merged(replace(after, sis=live(part)), DEACTIVATE)) == {"hub": part}
 
 
 def test_a_record_is_not_reactivated_when_somebody_changed_the_value() -> None:

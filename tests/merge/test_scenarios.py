@@ -121,6 +121,10 @@ def test_two_writes_that_overtake_each_other_are_both_awaited() -> None:
     assert merged(replace(twice, sis=live({"text": "third"}))).base == Base({"text": "third"}, {"text": "third"})
 
 
+def test_what_the_hub_takes_back_while_the_sis_lags_is_written_again() -> None:
+    assert bodies(merged(replace(dropped(), hub=live(BASE)))) == {"sis": BASE}
+
+
 def test_a_nested_change_in_a_sis_that_lags_keeps_what_is_awaited() -> None:
     def named(first: str, last: str) -> Json:
         return {"name": {"first": first, "last": last}, "phones": [{"kind": "home", "number": first, "at": last}]}
