@@ -21,5 +21,5 @@ def woven(lead: Iterable[Key], other: Iterable[Key]) -> list[Key]:
 
 def is_moved(now: Sequence[Key], was: Sequence[Key]) -> bool:
     """Whether items were added or rearranged; the removal of one moves no other."""
-    then, left = set(was), set(now)
-    return list(now) != [key for key in was if key in left] or not left <= then
+    left = set(now)
+    return list(now) != [key for key in was if key in left]
