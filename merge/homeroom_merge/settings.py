@@ -1,0 +1,117 @@
+"""The settings of a feed: one TOML file a state, edited by people; what they leave out is the default given here."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from datetime import tzinfo
+from enum import StrEnum
+from zoneinfo import ZoneInfo
+
+from homeroom_merge.guards import Limits, Season
+from homeroom_merge.merging import DeletePolicy
+from homeroom_merge.records import Method
+from homeroom_merge.rules import Rules
+from homeroom_merge.toml_tables import TomlFault
+
+
+class SettingsError(Exception):
+    """Settings that cannot be used; the message names every fault, one a line."""
+
+    def __init__(self, faults: Collection[TomlFault]) -> None:
+        super().__init__("\n".join(map(str, faults)))
+        self.faults = tuple(faults)
+
+
+class Stage(StrEnum):
+    """The steps of a run that settings can leave out."""
+
+    FETCH_HUB = "fetchHub"
+    FETCH_SIS = "fetchSis"
+    PERSIST_HUB = "persistHub"
+    PERSIST_SIS = "persistSis"
+
+
+@dataclass(frozen=True, slots=True)
+class Feed:
+    """Whose records these are. Required: `name`, `formatter`, `authority`, `schools`."""
+
+    name: str
+    formatter: str
+    authority: str
+    """The organisation code of the school authority."""
+    schools: tuple[str, ...]
+    """The organisation codes that it speaks for: only their records can be deleted by absence."""
+    time_zone: str = "America/Edmonton"
+    """Of its nights, and of SIS times that name no zone."""
+    nightly: str = ""
+    """Cron of the nightly runs, in its time zone. Empty: none."""
+    alarm_hours: int = 0
+    """After so long without a feed somebody is told. 0: never."""
+    paused: str = ""
+    """Why nothing runs by itself while this state is in force. Empty: it does."""
+
+    @property
+    def zone(self) -> tzinfo:
+        return ZoneInfo(self.time_zone)
+
+
+@dataclass(frozen=True, slots=True)
+class Hub:
+    """The Core. `organizations`: for whom records are fetched and written, one at a time; empty: the feed's schools."""
+
+    url: str
+    organizations: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Connector:
+    """How the SIS is reached: a kind of settings_connectors.KINDS and its options."""
+
+    kind: str
+    options: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Entity:
+    """What holds for one kind of record; `[defaults]` says it for all that do not say it themselves."""
+
+    notification_type: str
+    """Of the hub's catalogue; the entity's own name if nothing is said."""
+    enabled: bool = True
+    school_years: tuple[int, ...] = ()
+    """Those that are merged. Empty: all."""
+    steps: frozenset[Stage] = frozenset(Stage)
+    method: Method = Method.MANUAL
+    """How conflicts are settled where no field rule says otherwise."""
+    fields: Mapping[str, Method] = field(default_factory=dict)
+    """Rules by JSON pointer, with `$` for items of lists; for what lies beneath, too."""
+    allow_empty: bool = False
+    """Whether an empty feed is to be believed."""
+    absences: int = 2
+    """Complete feeds in a row without a record, before it counts as deleted."""
+    awaiting_days: int = 14
+    """What was written and no feed has shown for so long is named in the report."""
+    guards: Limits = field(default_factory=Limits)
+    seasons: tuple[Season, ...] = ()
+    """The feed's seasons with this entity's limits, and its blackouts."""
+    delete_policy: DeletePolicy = field(default_factory=DeletePolicy)
+
+    def rules(self, zone: tzinfo, student_audience: bool) -> Rules:
+        """The rules that merging goes by. `student_audience`: what the catalogue says of the type."""
+        return Rules(self.notification_type, self.method, self.fields, student_audience, zone)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """One state of one feed. `secrets`: the environment variable that holds each. `overrides`: set for a run alone."""
+
+    feed: Feed
+    hub: Hub
+    connector: Connector
+    secrets: Mapping[str, str]
+    entity: Mapping[str, Entity]
+    overrides: Mapping[str, object] = field(default_factory=dict)
+
+    @property
+    def organizations(self) -> tuple[str, ...]:
+        """For whom records are fetched and written on the hub."""
+        return self.hub.organizations or self.feed.schools

@@ -1,0 +1,100 @@
+"""The settings that a new feed starts from: what must be said is asked for, what may be said is there as a comment."""
+
+import json
+from collections.abc import Sequence
+
+from homeroom_merge.settings_connectors import KINDS, ConnectorKind
+
+_FEED = """\
+# The settings of one feed. A line that begins with # is what holds if you say nothing; take the # away to change it.
+# Push them with `homeroom-merge settings push`; each push is a version that can be brought back.
+
+[feed]
+name = "{name}"
+authority = "{authority}"  # the organisation code of the school authority
+schools = [{schools}]  # for whom the SIS speaks: nothing of other schools is ever deleted
+formatter = "{formatter}"  # between the shape of this SIS and the hub's
+# time_zone = "America/Edmonton"  # of its nights, and of SIS times that name no zone
+# nightly = ""  # cron, "30 1 * * *" for half past one each night; empty: by hand alone
+# alarm_hours = 0  # after so long without a feed somebody is told; 0: never
+# paused = ""  # a reason, and nothing runs by itself while this state is in force
+
+[hub]
+url = "https://core.example.org"
+# organizations = []  # for whom records are fetched and written, one at a time; empty: the schools above
+
+"""
+_SECRETS = """
+# Of secrets, only the names of the environment variables that hold them.
+[secrets]
+{secrets}
+"""
+_ENTITIES = """
+# What holds for every entity that does not say it itself.
+[defaults]
+# enabled = true
+# school_years = []  # those that are merged; empty: all
+# steps = ["fetchHub", "fetchSis", "persistHub", "persistSis"]
+# method = "manual"  # or resolveAsHub, resolveAsSis, alwaysHub, alwaysSis, newest
+# allow_empty = false  # whether an empty feed is to be believed
+# absences = 2  # complete feeds in a row without a record, before it counts as deleted
+# awaiting_days = 14  # what no feed has shown so long after it was written is named in the report
+
+# Per cent of the records beyond which a plan waits for a person; false: no limit.
+[defaults.guards]
+# deletes = 10
+# updates = 75
+# creates = 75
+# emptied = 10  # any one field
+# deletes_apart = false  # true: while deletes are held, creates and updates go on
+
+[defaults.delete_policy]
+# on_delete = "ignore"  # or "delete", or "deactivate" by setting the member to the value
+# member = ""
+# value = ""
+
+# Rules for fields, by JSON pointer, with $ for each item of a list; they hold for what lies beneath, too.
+[defaults.fields]
+# "/grade" = "alwaysSis"
+
+"""
+_SEASONS = """
+# Days, both included, with other limits than usual, and days on which nothing runs by itself.
+# [[seasons]]
+# name = "turn of the school year"
+# starts = 2026-08-15
+# ends = 2026-09-15
+# guards = { creates = false, deletes = 40 }
+# [[blackouts]]
+# name = "report cards"
+# starts = 2026-06-22
+# ends = 2026-06-26
+"""
+
+
+def as_toml(kind: str, name: str, authority: str, schools: Sequence[str], entities: Sequence[str]) -> str:
+    """A commented settings file for a new feed by a kind of connector (settings_connectors.KINDS)."""
+    connector = KINDS[kind]
+    codes = ", ".join(json.dumps(school) for school in schools)
+    secrets = {"hub_key": "HOMEROOM_KEY", **connector.secrets}
+    return "".join(
+        (
+            _FEED.format(name=name, authority=authority, schools=codes, formatter=connector.formatter),
+            _connector(kind, connector),
+            _SECRETS.format(secrets="\n".join(f'{each} = "{variable}"' for each, variable in secrets.items())),
+            _ENTITIES,
+            "\n".join(f"[entity.{entity}]" for entity in entities),
+            "\n",
+            _SEASONS,
+        )
+    )
+
+
+def _connector(kind: str, connector: ConnectorKind) -> str:
+    lines = [f"# {connector.about[0].upper()}{connector.about[1:]}.", "[connector]", f'kind = "{kind}"']
+    for option in connector.options:
+        if option.default is None:
+            lines.append(f'{option.name} = "{option.example}"  # {option.about}')
+        else:
+            lines.append(f'# {option.name} = "{option.default}"  # {option.about}; "{option.example}", say')
+    return "\n".join((*lines, ""))
