@@ -32,6 +32,16 @@ create table settings (
     primary key (feed, state_name, version)
 );
 
+-- Days, both included, on which another state is in force than the feed's own; of several the one that begins last.
+create table settings_days (
+    feed integer not null references feed,
+    first_day date not null,
+    last_day date not null,
+    state_name text not null,
+    primary key (feed, first_day),
+    check (first_day <= last_day)
+);
+
 -- Whose records these are: one kind of record of one feed. Numbers keep the large tables narrow.
 create table subject (
     number integer primary key generated always as identity,

@@ -2,10 +2,9 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass
-from datetime import date
 from enum import StrEnum
 
-from homeroom_merge.guards import Season
+from homeroom_merge.guards import Limits, Season
 from homeroom_merge.settings import Settings
 from homeroom_merge.toml_tables import dotted
 from homeroom_merge.values import ABSENT, Value
@@ -46,13 +45,14 @@ def flat(settings: Settings) -> Iterator[tuple[str, Value]]:
 def _leaves(value: object, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Value]]:
     if is_dataclass(value):
         for field in fields(value):
-            yield from _leaves(getattr(value, field.name), (*path, field.name))
+            if (*path, field.name) != ("overrides",):
+                yield from _leaves(getattr(value, field.name), (*path, field.name))
     elif isinstance(value, Mapping):
         for key, inner in value.items():
             yield from _leaves(inner, (*path, str(key)))
-    elif isinstance(value, tuple) and value and isinstance(value[0], Season):
+    elif path[-1] == "seasons" and isinstance(value, tuple):
         for season in value:
-            yield from _leaves(season, (*path, season.name))
+            yield (*path, season.name), season
     else:
         yield path, sorted(value) if isinstance(value, frozenset) else value
 
@@ -65,9 +65,15 @@ def _told(value: Value) -> str:
             return "off"
         case StrEnum() | str():
             return f'"{value}"'
-        case date():
-            return value.isoformat()
+        case Season():
+            return f"{value.starts} to {value.ends}, {_told_limits(value.limits)}"
         case list() | tuple():
             return f"[{', '.join(map(_told, value))}]"
         case _:
             return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _told_limits(limits: Limits | None) -> str:
+    if limits is None:
+        return "a blackout"
+    return ", ".join(f"{each.name} {_told(getattr(limits, each.name))}" for each in fields(limits))

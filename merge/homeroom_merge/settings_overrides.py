@@ -26,6 +26,7 @@ def apply_overrides(
             )
             continue
         for path, each in leaves(tree):
+            faults.lines[path] = 0  # it stands in no line
             if path in _NEVER:
                 faults.add(path, "this cannot be set for one run", _NEVER[path])
             given[path] = each

@@ -179,10 +179,10 @@ def _limits(table: Table, usual: Limits) -> Limits:
 def _season(table: Table, usual: Limits | None) -> Season:
     """Some days with other limits than usual; without, a blackout."""
     starts, ends = table.day("starts", _SOME_DAY), table.day("ends", _SOME_DAY)
-    if ends < starts and table.has("starts") and table.has("ends"):
+    if starts and ends and ends < starts:
         table.fault("ends", "this is before it starts", "both days are included")
     limits = None if usual is None else _limits(table.table("guards"), usual)
-    season = Season(table.text("name", None, "turn of the school year"), starts, ends, limits)
+    season = Season(table.text("name", None, "turn of the school year"), starts or _SOME_DAY, ends or _SOME_DAY, limits)
     table.close()
     return season
 

@@ -38,7 +38,7 @@ class TomlFault:
 class Faults:
     """What has been found wrong so far, and on which lines things stand."""
 
-    lines: Mapping[str, int] = field(default_factory=dict)
+    lines: dict[str, int] = field(default_factory=dict)
     found: list[TomlFault] = field(default_factory=list)
 
     def add(self, path: str, detail: str, cure: str = "") -> None:
@@ -173,14 +173,14 @@ class Table:
         words = self.texts(key, ())
         return frozenset(filter(None, (self._word(key, word, kind) for word in words)))
 
-    def day(self, key: str, default: date) -> date:
-        """A date without a time, which must be there."""
+    def day(self, key: str, example: date) -> date | None:
+        """A date without a time, which must be there; None if it is not."""
         value = self._ask(key)
         if isinstance(value, date) and not isinstance(value, datetime):
             return value
-        cure = f"write {key} = {default.isoformat()}, without quotes"
+        cure = f"write {key} = {example.isoformat()}, without quotes"
         self.fault(key, "this is missing" if value is None else f"this is a date, not {_told(value)}", cure)
-        return default
+        return None
 
     def table(self, key: str) -> "Table":
         """A table within; empty where there is none."""
