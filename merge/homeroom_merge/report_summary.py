@@ -1,0 +1,79 @@
+"""What all records of a run come to, in one pass and little memory: counts, and failures that say the same."""
+
+import re
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from homeroom_merge.report import FailureGroup, Problem, RecordEntry, Summary, name_of, problems_of
+from homeroom_merge.report_advice import advise, known_problems
+from homeroom_merge.values import SideName
+
+EXAMPLES_MAX = 10
+"""Records named per group of failures."""
+GROUPS_MAX = 200
+"""Groups of failures; what fails in yet another way is counted as one."""
+
+
+def summarize(entries: Iterable[RecordEntry]) -> Summary:
+    """One pass over the records, in little memory."""
+    outcomes: Counter[str] = Counter()
+    writes: Counter[str] = Counter()
+    fields: Counter[str] = Counter()
+    groups = _Groups()
+    for entry in entries:
+        outcomes[entry.outcome] += 1
+        writes.update(f"{each.write.side} {each.write.kind} {each.result}" for each in entry.writes)
+        fields.update(pattern_at(conflict.pointer) for conflict in entry.conflicts)
+        for problem in problems_of(entry):
+            groups.add(problem, name_of(entry))
+    return Summary(
+        dict(sorted(outcomes.items())), dict(sorted(writes.items())), dict(fields.most_common()), groups.all()
+    )
+
+
+def pattern_at(pointer: str) -> str:
+    """A pointer with `$` for items of lists."""
+    return _ITEM.sub("/$", pointer)
+
+
+def alike(message: str) -> str:
+    """A message without what differs from record to record: ids, numbers, and values in quotes.
+
+    A small word in quotes stays: it is the name of a field.
+    """
+    return _SPACE.sub(" ", _DIFFERS.sub("…", message)).strip()
+
+
+_ITEM = re.compile(r"/\[[^/]*\]")
+_SPACE = re.compile(r"\s+")
+_DIFFERS = re.compile(
+    r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b"  # an id
+    r"""|"(?![a-z][A-Za-z]*")[^"]*"|(?<!\w)'[^']*'(?!\w)|“[^”]*”|`[^`]*`"""
+    r"|(?<!\w)[A-Za-z]*[-.:/]?\d[\w.:-]*",  # a number, a date, a code
+    re.IGNORECASE,
+)
+
+
+@dataclass(slots=True)
+class _Groups:
+    counts: Counter[tuple[str, int | None, SideName | None]] = field(default_factory=Counter)
+    examples: dict[tuple[str, int | None, SideName | None], list[str]] = field(default_factory=dict)
+
+    def add(self, problem: Problem, name: str) -> None:
+        key: tuple[str, int | None, SideName | None] = (alike(problem.message), problem.code, problem.side)
+        if key not in self.counts and len(self.counts) >= GROUPS_MAX:
+            key = ("other failures", None, None)
+        self.counts[key] += 1
+        named = self.examples.setdefault(key, [])
+        if len(named) < EXAMPLES_MAX and name not in named:
+            named.append(name)
+
+    def all(self) -> tuple[FailureGroup, ...]:
+        known = known_problems()
+        return tuple(
+            FailureGroup(
+                message, count, tuple(self.examples[message, code, side]), code, side, advise(known, message, code)
+            )
+            for (message, code, side), count in self.counts.most_common()
+        )
