@@ -22,7 +22,7 @@ def summarize(entries: Iterable[RecordEntry]) -> Summary:
     fields: Counter[str] = Counter()
     groups = _Groups()
     for entry in entries:
-        outcomes[entry.outcome] += 1
+        outcomes[entry.outcome.value] += 1
         writes.update(f"{each.write.side} {each.write.kind} {each.result}" for each in entry.writes)
         fields.update(pattern_at(conflict.pointer) for conflict in entry.conflicts)
         for problem in problems_of(entry):

@@ -1,0 +1,147 @@
+"""A report as one HTML file for people: what happened, what needs them, and the details folded away."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, tzinfo
+from importlib import resources
+
+import orjson
+from jinja2 import Environment, StrictUndefined
+
+from homeroom_merge.plan import Kind
+from homeroom_merge.report import ISSUES, Outcome, RecordEntry, Report, Status, StepStatus, name_of, problems_of
+from homeroom_merge.values import ABSENT, Value
+
+SHOWN_MAX = 100
+"""Records shown of each group."""
+FIELDS_MAX = 30
+"""Fields shown of a record."""
+VALUE_MAX = 200
+BODY_MAX = 2_000
+"""Characters shown of a value, and of a body."""
+
+_VERDICTS: Mapping[Status, str] = {
+    Status.SUCCESS: "All went well",
+    Status.FINISHED_WITH_ISSUES: "Done, but some records need you",
+    Status.NO_DATA: "The feed was empty: nothing was done",
+    Status.HELD: "Held: nothing was written, and a person has to look",
+    Status.FAILED: "Failed",
+    Status.CANCELLED: "Cancelled",
+}
+_TITLES: Mapping[str, tuple[str, str]] = {
+    Outcome.CONFLICT: ("Both sides changed it", "Take a side in the conflict inbox; the record waits until then."),
+    Outcome.UNKNOWN: ("Perhaps written", "Nobody can tell. Look into the SIS; it is not tried again unasked."),
+    Outcome.FAILED: ("Could not be written", "Nothing of these records has changed."),
+    Outcome.INVALID: (
+        "Left out: the record has a fault",
+        "Correct it where it comes from. It is never deleted for it.",
+    ),
+    Outcome.WAITS: ("Waiting for another record", "They are written once the record that they name is there."),
+    Outcome.STALE: ("Moved meanwhile", "Somebody changed them during the run; the next one takes them up."),
+    Kind.CREATE: ("New", ""),
+    Kind.UPDATE: ("Changed", ""),
+    Kind.DELETE: ("Deleted", ""),
+    Kind.DEACTIVATE: ("Deactivated", ""),
+    Kind.UNDELETE: ("Brought back", ""),
+    "alerts": ("With alerts of the hub", ""),
+    "noted": ("Only noted", "Nothing was written."),
+}
+
+
+@dataclass(slots=True)
+class RecordGroup:
+    """Records of one kind: how many there are, and the first of them."""
+
+    title: str
+    hint: str
+    total: int = 0
+    shown: list[RecordEntry] = field(default_factory=list)
+
+
+def to_html(report: Report, entries: Iterable[RecordEntry], zone: tzinfo = UTC) -> str:
+    """The file; times are told in `zone`. Reads the records once and keeps SHOWN_MAX of each group."""
+    needing, others = grouped(entries)
+    text = resources.files("homeroom_merge").joinpath("report.html.jinja").read_text(encoding="utf-8")
+    page = _environment(zone).from_string(text)
+    return page.render(
+        report=report,
+        verdict=_VERDICTS[report.status],
+        is_good=report.status is Status.SUCCESS,
+        needing=needing,
+        others=others,
+        counts=_counts(report),
+        steps=[step for step in report.steps if step.status is not StepStatus.NOT_RUN],
+        not_run=[step.name for step in report.steps if step.status is StepStatus.NOT_RUN],
+    )
+
+
+def grouped(entries: Iterable[RecordEntry]) -> tuple[list[RecordGroup], list[RecordGroup]]:
+    """The records that need a person, and the others, in the order in which they are told."""
+    groups = {key: RecordGroup(title, hint) for key, (title, hint) in _TITLES.items()}
+    for entry in entries:
+        group = groups[_group_of(entry)]
+        group.total += 1
+        if len(group.shown) < SHOWN_MAX:
+            group.shown.append(entry)
+    found = [(key, group) for key, group in groups.items() if group.total]
+    needing = [group for key, group in found if key in ISSUES]
+    return needing, [group for key, group in found if key not in ISSUES]
+
+
+def value_text(value: Value) -> str:
+    """A value as people read it, cut where it is long."""
+    match value:
+        case _ if value is ABSENT:
+            return "(absent)"
+        case None:
+            return "(null)"
+        case "":
+            return "(empty)"
+        case str():
+            return cut(value, VALUE_MAX)
+        case _:
+            return cut(orjson.dumps(value).decode(), VALUE_MAX)
+
+
+def cut(text: str, longest: int) -> str:
+    return text if len(text) <= longest else f"{text[:longest]}… ({len(text):,} characters)"
+
+
+def _group_of(entry: RecordEntry) -> str:
+    if entry.outcome in ISSUES:
+        return entry.outcome
+    kinds = {each.write.kind for each in entry.writes}
+    by_kind = next((kind for kind in Kind if kind in kinds), None)
+    return by_kind or ("alerts" if entry.alerts else "noted")
+
+
+def _counts(report: Report) -> list[tuple[str, int, int]]:
+    """By kind, the writes that were done (or, of what was not carried out, planned) on the hub and in the SIS."""
+    result = "planned" if report.dry_run or report.status is Status.HELD else "done"
+    writes = report.summary.writes
+    rows = (
+        (_TITLES[kind][0], writes.get(f"hub {kind} {result}", 0), writes.get(f"sis {kind} {result}", 0))
+        for kind in Kind
+    )
+    return [(title, hub, sis) for title, hub, sis in rows if hub or sis]
+
+
+def _body_text(body: object) -> str:
+    return cut(orjson.dumps(body, option=orjson.OPT_INDENT_2).decode(), BODY_MAX)
+
+
+def _environment(zone: tzinfo) -> Environment:
+    """Autoescaped: every text of a record or of a server is somebody else's."""
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters["value"] = value_text
+    environment.filters["body"] = _body_text
+    environment.filters["moment"] = lambda moment: _moment(moment, zone)
+    environment.filters["number"] = lambda number: f"{number:,}"
+    environment.filters["name"] = name_of
+    environment.filters["problems"] = problems_of
+    environment.globals["fields_max"] = FIELDS_MAX
+    return environment
+
+
+def _moment(moment: datetime | None, zone: tzinfo) -> str:
+    return "" if moment is None else moment.astimezone(zone).strftime("%Y-%m-%d %H:%M:%S")
