@@ -9,7 +9,17 @@ import orjson
 from jinja2 import Environment, StrictUndefined
 
 from homeroom_merge.plan import Kind
-from homeroom_merge.report import ISSUES, Outcome, RecordEntry, Report, Status, StepStatus, name_of, problems_of
+from homeroom_merge.report import (
+    ISSUES,
+    Outcome,
+    RecordEntry,
+    Report,
+    Status,
+    StepName,
+    StepStatus,
+    name_of,
+    problems_of,
+)
 from homeroom_merge.values import ABSENT, Value
 
 SHOWN_MAX = 100
@@ -27,6 +37,17 @@ _VERDICTS: Mapping[Status, str] = {
     Status.HELD: "Held: nothing was written, and a person has to look",
     Status.FAILED: "Failed",
     Status.CANCELLED: "Cancelled",
+}
+_STEPS: Mapping[StepName, str] = {
+    StepName.FETCH_HUB: "Fetch from the hub",
+    StepName.FETCH_SIS: "Fetch from the SIS",
+    StepName.VERIFY: "Verify the records",
+    StepName.MERGE: "Merge",
+    StepName.PLAN: "Plan",
+    StepName.GUARD: "Guard against too much at once",
+    StepName.BACKUP: "Back up",
+    StepName.PERSIST_HUB: "Write to the hub",
+    StepName.PERSIST_SIS: "Write to the SIS",
 }
 _TITLES: Mapping[str, tuple[str, str]] = {
     Outcome.CONFLICT: ("Both sides changed it", "Take a side in the conflict inbox; the record waits until then."),
@@ -71,7 +92,7 @@ def to_html(report: Report, entries: Iterable[RecordEntry], zone: tzinfo = UTC) 
         others=others,
         counts=_counts(report),
         steps=[step for step in report.steps if step.status is not StepStatus.NOT_RUN],
-        not_run=[step.name for step in report.steps if step.status is StepStatus.NOT_RUN],
+        not_run=[step for step in report.steps if step.status is StepStatus.NOT_RUN],
     )
 
 
@@ -139,6 +160,7 @@ def _environment(zone: tzinfo) -> Environment:
     environment.filters["number"] = lambda number: f"{number:,}"
     environment.filters["name"] = name_of
     environment.filters["problems"] = problems_of
+    environment.filters["step"] = lambda step: _STEPS[step.name]
     environment.globals["fields_max"] = FIELDS_MAX
     return environment
 

@@ -155,6 +155,10 @@ class TestFaults:
         lines = [int(re.findall(r"line (\d+)", fault)[0]) for fault in faults(text)]
         assert lines == [6, 31, 32]
 
+    def test_what_lies_within_a_long_text_is_no_line_of_its_own(self) -> None:
+        text = 'x = """\n[hub]\nurl = 3\n"""\n' + RICH.replace('"https://core.example.org"', "3")
+        assert 'line 14, hub.url: this is a text, not 3; write url = "https://core.example.org"' in faults(text)
+
     def test_what_is_no_toml_is_told_with_its_line(self) -> None:
         said = faults("[feed]\nname = maple\n")
         assert said == ['line 2: this is not TOML: Invalid value; text stands in "quotes", tables in [brackets]']
