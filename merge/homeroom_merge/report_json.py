@@ -43,7 +43,7 @@ def to_json(report: Report, entries: Iterable[RecordEntry]) -> Iterator[bytes]:
 
 
 def from_json(lines: Iterable[bytes | str]) -> tuple[Report, Iterator[RecordEntry]]:
-    """A report, and its records as they are read. NotAReportError."""
+    """A report, and its records as they are read, which may end in NotAReportError where the lines were cut."""
     rest = iter(lines)
     try:
         head = orjson.loads(next(rest, b""))
@@ -51,7 +51,15 @@ def from_json(lines: Iterable[bytes | str]) -> tuple[Report, Iterator[RecordEntr
         raise NotAReportError(f"the first line is no JSON: {error}") from error
     if not isinstance(head, dict) or head.get("format") != FORMAT:
         raise NotAReportError(f"the first line does not say that it is {FORMAT}")
-    return _report_from(head), (_entry_from(orjson.loads(line)) for line in rest if line.strip())
+    return _report_from(head), _entries_from(rest)
+
+
+def _entries_from(lines: Iterable[bytes | str]) -> Iterator[RecordEntry]:
+    for number, line in enumerate(lines, start=2):
+        try:
+            yield _entry_from(orjson.loads(line))
+        except (ValueError, KeyError, TypeError) as error:
+            raise NotAReportError(f"line {number} is no record of a report") from error
 
 
 def _report(report: Report) -> Json:

@@ -11,6 +11,8 @@ from homeroom_merge.values import SideName
 
 EXAMPLES_MAX = 10
 """Records named per group of failures."""
+MESSAGE_MAX = 500
+"""Characters of a message by which failures are grouped: a server may answer with a whole page."""
 GROUPS_MAX = 200
 """Groups of failures; what fails in yet another way is counted as one."""
 
@@ -42,7 +44,7 @@ def alike(message: str) -> str:
 
     A small word in quotes stays: it is the name of a field.
     """
-    return _SPACE.sub(" ", _DIFFERS.sub("…", message)).strip()
+    return _SPACE.sub(" ", _DIFFERS.sub("…", message[:MESSAGE_MAX])).strip()
 
 
 _ITEM = re.compile(r"/\[[^/]*\]")

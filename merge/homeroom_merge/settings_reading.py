@@ -17,6 +17,7 @@ from homeroom_merge.toml_tables import Faults, Table, lines_of, parse, suggestio
 
 _VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")
 _CRON = re.compile(r"[0-9*/,-]+( [0-9A-Za-z*/,-]+){4}")
+_PASSWORD = re.compile(r"[?&;](password|passwd|pwd|token|secret|api_?key)=", re.IGNORECASE)
 _YEARS = range(1990, 2100)
 _SOME_DAY = date(2026, 9, 1)
 _PLAIN = Feed("", "", "", ())
@@ -106,7 +107,7 @@ def _url(table: Table, key: str, example: str, default: str | None = None) -> st
         parts = urlsplit(url)
     except ValueError:
         parts = urlsplit("")
-    if parts.password:
+    if parts.password or _PASSWORD.search(url):
         table.fault(key, "there is a password in this URL", "take it out and name it under [secrets]")
     elif url and not parts.scheme:
         table.fault(key, "this is no URL", f'write {key} = "{example}"')

@@ -4,14 +4,15 @@ import json
 from collections.abc import Sequence
 
 from homeroom_merge.settings_connectors import KINDS, ConnectorKind
+from homeroom_merge.toml_tables import dotted
 
 _FEED = """\
 # The settings of one feed. A line that begins with # is what holds if you say nothing; take the # away to change it.
 # Push them with `homeroom-merge settings push`; each push is a version that can be brought back.
 
 [feed]
-name = "{name}"
-authority = "{authority}"  # the organisation code of the school authority
+name = {name}
+authority = {authority}  # the organisation code of the school authority
 schools = [{schools}]  # for whom the SIS speaks: nothing of other schools is ever deleted
 formatter = "{formatter}"  # between the shape of this SIS and the hub's
 # time_zone = "America/Edmonton"  # of its nights, and of SIS times that name no zone
@@ -49,9 +50,8 @@ _ENTITIES = """
 # deletes_apart = false  # true: while deletes are held, creates and updates go on
 
 [defaults.delete_policy]
-# on_delete = "ignore"  # or "delete", or "deactivate" by setting the member to the value
-# member = ""
-# value = ""
+# on_delete = "ignore"  # or "delete", or "deactivate", which sets a member to a value
+# member = ""  # "status" with value = "inactive", say
 
 # Rules for fields, by JSON pointer, with $ for each item of a list; they hold for what lies beneath, too.
 [defaults.fields]
@@ -79,11 +79,16 @@ def as_toml(kind: str, name: str, authority: str, schools: Sequence[str], entiti
     secrets = {"hub_key": "HOMEROOM_KEY", **connector.secrets}
     return "".join(
         (
-            _FEED.format(name=name, authority=authority, schools=codes, formatter=connector.formatter),
+            _FEED.format(
+                name=json.dumps(name),
+                authority=json.dumps(authority),
+                schools=codes,
+                formatter=connector.formatter,
+            ),
             _connector(kind, connector),
             _SECRETS.format(secrets="\n".join(f'{each} = "{variable}"' for each, variable in secrets.items())),
             _ENTITIES,
-            "\n".join(f"[entity.{entity}]" for entity in entities),
+            "\n".join(f"[{dotted(('entity', entity))}]" for entity in entities),
             "\n",
             _SEASONS,
         )

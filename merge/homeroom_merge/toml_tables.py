@@ -1,5 +1,6 @@
 """Reading TOML for people: every fault at once, with its line, its dotted path and what to do about it."""
 
+import json
 import re
 import tomllib
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -15,7 +16,7 @@ T = TypeVar("T")
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 _HEADER = re.compile(r"\s*(\[\[?)([^\[\]]+)\]")
 _KEY = re.compile(r"""\s*((?:[A-Za-z0-9_-]+|"[^"]*"|'[^']*')(?:\s*\.\s*(?:[A-Za-z0-9_-]+|"[^"]*"|'[^']*'))*)\s*=(.*)""")
-_PART = re.compile(r""""([^"]*)"|'([^']*)'|([A-Za-z0-9_-]+)""")
+_PART = re.compile(r"""("(?:[^"\\]|\\.)*")|'([^']*)'|([A-Za-z0-9_-]+)""")
 _SYNTAX = re.compile(r"(.*) \(at line (\d+), column \d+\)")
 
 
@@ -65,12 +66,19 @@ def parse(text: str, faults: Faults) -> Mapping[str, object]:
 
 def dotted(parts: Iterable[str]) -> str:
     """A dotted path as TOML writes it."""
-    return ".".join(part if _BARE.fullmatch(part) else f'"{part}"' for part in parts)
+    return ".".join(part if _BARE.fullmatch(part) else json.dumps(part, ensure_ascii=False) for part in parts)
 
 
 def parts_of(path: str) -> tuple[str, ...]:
     """The keys of a dotted path."""
-    return tuple(match[1] or match[2] or match[3] or "" for match in _PART.finditer(path))
+    return tuple(_unquoted(match[1]) if match[1] else match[2] or match[3] or "" for match in _PART.finditer(path))
+
+
+def _unquoted(quoted: str) -> str:
+    try:
+        return str(json.loads(quoted))
+    except json.JSONDecodeError:  # an escape that only TOML knows
+        return quoted[1:-1]
 
 
 def lines_of(text: str) -> dict[str, int]:

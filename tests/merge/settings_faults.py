@@ -112,4 +112,14 @@ FAULTS = [
         "[]",
         'line 4, feed.schools: no school is named; write schools = ["S.0982"], the codes that it speaks for',
     ),
+    (
+        '"https://core.example.org"',
+        '"https://core.example.org?api_key=abc"',
+        "line 10, hub.url: there is a password in this URL; take it out and name it under [secrets]",
+    ),
+    (
+        '"/grade"',
+        '"a\\"b"',
+        'line 27, entity.Student.fields."a\\"b": a field is named by its JSON pointer; write "/a"b" = "..."',
+    ),
 ]

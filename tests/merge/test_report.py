@@ -195,6 +195,13 @@ class TestJson:
         with pytest.raises(NotAReportError):
             from_json(lines)
 
+    def test_lines_that_were_cut_are_noticed(self) -> None:
+        lines = list(to_json(REPORT, [created(1), created(2)]))
+        _, records = from_json([*lines[:2], lines[2][:50]])
+        assert next(records).sis_key == "S1"
+        with pytest.raises(NotAReportError, match="line 3"):
+            next(records)
+
 
 class TestCsv:
     @given(found=st.lists(entries, max_size=3))
@@ -241,10 +248,12 @@ class TestHtml:
         assert "{{ 7 * 7 }}" in Page(text).text
 
     def test_it_says_what_needs_a_person(self) -> None:
-        found = [failed(1, "not authorised", 9020), entry_of(Change("S2", None), Outcome.CONFLICT), created(3)]
+        conflict = entry_of(Change("S2", None, conflicts=(CONFLICT,)), Outcome.CONFLICT)
+        found = [failed(1, "not authorised", 9020), conflict, created(3)]
         said = Page(to_html(reported(found), found)).text
         assert "Done, but some records need you 1 · Both sides changed it 1 · Could not be written" in said
         assert "The school may not write this record · 1 time" in said
+        assert "Conflicts by field: /addresses/$/city 1" in said
         assert "New 1 0" in said
 
     def test_a_success_asks_nothing_of_anybody(self) -> None:
@@ -278,6 +287,10 @@ class TestHtml:
         assert "(absent)" in text
         assert "(null)" in text
         assert "(empty)" in text
+
+    def test_a_whole_page_as_a_message_stays_small(self) -> None:
+        found = [failed(number, f"{chr(97 + number)} <html>" * 100_000) for number in range(5)]
+        assert len(to_html(reported(found), found)) < 50_000
 
     def test_it_needs_nothing_from_outside(self) -> None:
         text = to_html(REPORT, [])
