@@ -142,6 +142,8 @@ MERGE_FLOORS = [
     "persisting",
     "run",
     "group",
+    "reporting",
+    "assembly",
     "command",
 ]
 MERGE_PURE = MERGE_FLOORS[: MERGE_FLOORS.index("store")]

@@ -6,6 +6,7 @@ that cannot be told, in another history of the Core or below its horizon, everyt
 
 import random
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeVar
@@ -73,11 +74,27 @@ class Rejected:
     detail: str
 
 
+@asynccontextmanager
+async def open_hub(url: str, key: str, organization: str, retry_seconds: float) -> AsyncIterator["Hub"]:
+    """The Core as an organisation sees it; what may succeed later is tried again for so long."""
+    async with Client(url, key, organization, retry_seconds=retry_seconds) as client:
+        yield Hub(client)
+
+
+async def read_catalogue(hub: "Hub") -> Mapping[str, Mapping[str, Any]]:
+    """The notification types that may be used, by name."""
+    return {each["name"]: each for each in await hub.types()}
+
+
 class Hub:
     """One organisation's view of the Core; errors are those of the SDK's tree."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
+
+    async def types(self) -> Sequence[Mapping[str, Any]]:
+        """The Core's catalogue, as far as this client may use it."""
+        return (await self._client.notification_types()).notification_types
 
     async def fetch(self, notification_type: str, cursor: HubCursor) -> HubFetch:
         """What has moved since; everything the first time, and where that cannot be told."""

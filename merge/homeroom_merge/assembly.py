@@ -1,0 +1,123 @@
+"""The composition root: settings and the hub's catalogue become what a group of runs is told."""
+
+import os
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+
+from homeroom_merge.connectors.connector import Connector
+from homeroom_merge.connectors.edfi import EdfiFolder
+from homeroom_merge.connectors.hub import Hub, open_hub, read_catalogue
+from homeroom_merge.formatters.edfi import edfi_formatters, load_codes
+from homeroom_merge.formatters.formatter import Formatter
+from homeroom_merge.group import Group, Told
+from homeroom_merge.run import Sides
+from homeroom_merge.settings import Entity, Settings, Stage
+from homeroom_merge.shape import Shape
+from homeroom_merge.terms import Terms
+from homeroom_merge.verification import Verifier
+
+_RETRY_SECONDS = 60.0
+
+CONNECTORS: Mapping[str, Callable[[Mapping[str, str]], Connector]] = {
+    "edfi": lambda options: EdfiFolder(Path(options["folder"])),
+}
+FORMATTERS: Mapping[str, Callable[[], Mapping[str, Formatter]]] = {
+    "edfi": lambda: edfi_formatters(load_codes()),
+}
+
+
+class AssemblyError(Exception):
+    """Settings that do not fit this machine or the hub; the message says what to do."""
+
+
+@asynccontextmanager
+async def opened(
+    settings: Settings, connection: asyncpg.Connection, told: Told, entities: Sequence[str] = ()
+) -> AsyncIterator[Group]:
+    """The group of a feed's enabled entities, or of those named. AssemblyError, HomeroomError, OSError."""
+    key = _secret(settings, "hub_key")
+    async with AsyncExitStack() as stack:
+        hubs: dict[str, Hub] = {}
+        for organization in settings.organizations:
+            hub = open_hub(settings.hub.url, key, organization, _RETRY_SECONDS)
+            hubs[organization] = await stack.enter_async_context(hub)
+        catalogue = await read_catalogue(next(iter(hubs.values())))
+        wanted = {name: each for name, each in settings.entity.items() if each.enabled}
+        unknown = set(entities) - set(wanted)
+        if unknown:
+            raise AssemblyError(f"the settings enable no {', '.join(sorted(unknown))}")
+        terms, sides = {}, {}
+        connector, formatters = _connector(settings), _formatters(settings)
+        for name, entity in wanted.items():
+            if entities and name not in entities:
+                continue
+            if name not in formatters:
+                raise AssemblyError(f"{name}: the formatter {settings.feed.formatter} does not carry it; disable it")
+            said = _type(catalogue, entity)
+            terms[name] = _terms(settings, name, entity, said)
+            verifiers = Verifier(said["schema"]), Verifier(said["schema"], formatters[name].fields)
+            sides[name] = Sides(hubs, connector, formatters[name], *verifiers)
+        yield Group(connection, terms, sides, told)
+
+
+def _type(catalogue: Mapping[str, Mapping[str, Any]], entity: Entity) -> Mapping[str, Any]:
+    said = catalogue.get(entity.notification_type)
+    if said is None:
+        raise AssemblyError(f"the hub has no notification type {entity.notification_type}")
+    if "source" in said:
+        raise AssemblyError(f"{entity.notification_type} is calculated by the hub and is never merged")
+    return {**said, "schema": said.get("schema", {"type": "object"})}
+
+
+def _terms(settings: Settings, name: str, entity: Entity, said: Mapping[str, Any]) -> Terms:
+    types: dict[int | None, str] = {None: entity.notification_type}
+    if said["schoolYear"] == "required":
+        if not entity.school_years:
+            raise AssemblyError(f"{name} is kept by school year: name the years, as in school_years = [2027]")
+        types = {year: f"{entity.notification_type}.{year}" for year in entity.school_years}
+    stages, feed = entity.steps, settings.feed
+    return Terms(
+        feed.name,
+        name,
+        types,
+        frozenset(feed.schools),
+        settings.organizations,
+        Shape.of(said["schema"]),
+        entity.rules(feed.zone, student_audience=said["audience"] == "student"),
+        draws_uuids=said["idFormat"] == "uuid",
+        policy=entity.delete_policy,
+        limits=entity.guards,
+        seasons=entity.seasons,
+        feeds_before_delete=entity.absences,
+        allow_empty=entity.allow_empty,
+        fetches_hub=Stage.FETCH_HUB in stages,
+        fetches_sis=Stage.FETCH_SIS in stages,
+        persists_hub=Stage.PERSIST_HUB in stages,
+        persists_sis=Stage.PERSIST_SIS in stages,
+    )
+
+
+def _connector(settings: Settings) -> Connector:
+    make = CONNECTORS.get(settings.connector.kind)
+    if make is None:
+        raise AssemblyError(f"there is no connector of kind {settings.connector.kind} yet")
+    return make(settings.connector.options)
+
+
+def _formatters(settings: Settings) -> Mapping[str, Formatter]:
+    make = FORMATTERS.get(settings.feed.formatter)
+    if make is None:
+        raise AssemblyError(f"there is no formatter {settings.feed.formatter}")
+    return make()
+
+
+def _secret(settings: Settings, name: str) -> str:
+    variable = settings.secrets[name]
+    found = os.environ.get(variable)
+    if not found:
+        raise AssemblyError(f"the environment variable {variable} is empty: it is to hold the {name} of this feed")
+    return found

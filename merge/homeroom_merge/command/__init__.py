@@ -1,0 +1,15 @@
+"""The `homeroom-merge` command. Exit codes: 0 done, 1 refused or failed (said on stderr), 2 wrong usage, 3 held."""
+
+import typer
+
+from homeroom_merge.command.runs import runs_app
+from homeroom_merge.command.settings import settings_app
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app.add_typer(runs_app)
+app.add_typer(settings_app, name="settings")
+
+
+def main() -> None:
+    """Entry point."""
+    app()

