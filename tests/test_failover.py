@@ -123,15 +123,21 @@ async def test_a_promotion_begins_a_history_that_clients_verify(
                 while await replica.get("Note", "lost") is None:
                     await anyio.sleep(0.02)
             province.primary.kill()
+            await replica.submit("Note", "lost", {"text": "built upon what is about to be lost"})
+            await replica.submit("Note", "kept", {"text": "mine"})
             province.standby.promote()
             (after,) = await at_last(writer, note("after"))
             with anyio.fail_after(30):
                 while await replica.get("Note", "after") is None or await replica.get("Note", "lost") is not None:
                     await anyio.sleep(0.02)
+                while await replica.waiting():
+                    await anyio.sleep(0.02)
             await replica.in_step()
-            before = await replica.get("Note", "kept")
-            assert before is not None
-            assert before.version == kept
+            (rejected,) = await replica.rejected()
+            assert (rejected.write.id, [each["code"] for each in rejected.rejections]) == ("lost", [3004])
+            mine = await replica.get("Note", "kept")
+            assert mine is not None
+            assert (mine.version > kept, mine.body) == (True, {"text": "mine"})
         assert after > lost + STEP // 2
         first, second = histories(province)
         assert (second["reason"], second["kept"]) == (
