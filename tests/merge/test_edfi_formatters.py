@@ -4,30 +4,19 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from homeroom_merge.formatters import Reading, kit
-from homeroom_merge.formatters.edfi import EdfiFormatter, Unwritable, code_key, edfi_formatters, load_codes
-from homeroom_merge.formatters.edfi.kinds import (
-    Code,
-    Day,
-    Flag,
-    Id,
-    Number,
-    Reference,
-    SchoolYear,
-    SetOf,
-    Text,
-)
-from homeroom_merge.formatters.edfi.members import Items, Kind, Member
+from homeroom_merge.formatters.declared import DeclaredFormatter
+from homeroom_merge.formatters.edfi import Unwritable, code_key, edfi_formatters, load_codes
 from homeroom_merge.formatters.edfi.people import role_id
 from homeroom_merge.values import Json
 from homeroom_merge.verification import Verifier, verify
 from homeroom_server.catalogue import load_catalogue
+from tests.merge.bodies import bodies, check_words, columns_of
 from tests.merge.interchanges import ORGANIZATIONS, fetched, put, student
 from tests.samples import GRAND_BEND, needs_grand_bend
 
@@ -35,56 +24,12 @@ CODES = load_codes()
 FORMATTERS = edfi_formatters(CODES)
 ROSTER = load_catalogue("roster").types
 ENTITIES = sorted(FORMATTERS)
-IN_TEXT = st.text(st.characters(exclude_categories=["Cs", "Cc", "Zs"]), min_size=1, max_size=30)
-AN_ID = st.from_regex(r"[A-Za-z0-9_-]{1,30}", fullmatch=True)
-A_KEY = st.lists(IN_TEXT, min_size=1, max_size=4).map(lambda parts: code_key(*parts))
 
 
-def values(kind: Kind) -> st.SearchStrategy[Any]:
-    """Values of the hub that a kind can say."""
-    match kind:
-        case Text():
-            return IN_TEXT
-        case Id():
-            return AN_ID
-        case Reference():
-            return A_KEY
-        case Number():
-            return st.integers(0, 999) | st.floats(0, 999).map(lambda number: round(number, 3))
-        case Flag():
-            return st.booleans()
-        case Day():
-            return st.dates().map(lambda day: day.isoformat())
-        case SchoolYear():
-            return st.integers(1900, 2999)
-        case Code(descriptor):
-            return st.sampled_from(sorted(set(CODES.lists[descriptor].values())))
-        case SetOf(of):
-            return st.sets(values(of), min_size=1, max_size=4).map(sorted)
-        case Items(members, key, compose):
-            item = bodies(members).filter(bool)
-            if compose is not None:
-                item = item.map(lambda one: {**one, key: compose(one)})
-            return st.lists(item, min_size=1, max_size=3)
-    raise AssertionError(kind)
-
-
-def bodies(members: tuple[Member, ...], needed: frozenset[str] = frozenset()) -> st.SearchStrategy[Json]:
-    said = {member.name: values(member.kind) for member in members}
-    return st.fixed_dictionaries(
-        {name: value for name, value in said.items() if name in needed},
-        optional={name: value for name, value in said.items() if name not in needed},
-    )
-
-
-def key_of(formatter: EdfiFormatter, body: Json) -> str:
+def key_of(formatter: DeclaredFormatter, body: Json) -> str:
     """The key, of its members as the formatter names them."""
     parts = [next(body[name] for name in names.split("|") if name in body) for names in formatter.key]
     return code_key(*parts)
-
-
-def columns_of(formatter: EdfiFormatter) -> list[str]:
-    return sorted({part for member in formatter.members for path in member.paths for part in path.split("/")})
 
 
 @pytest.mark.parametrize("entity", ENTITIES)
@@ -93,8 +38,8 @@ def columns_of(formatter: EdfiFormatter) -> list[str]:
 def test_what_is_written_is_read_again(entity: str, data: st.DataObject) -> None:
     formatter = FORMATTERS[entity]
     needed = frozenset(names.split("|")[0] for names in formatter.key)
-    body = data.draw(bodies(formatter.members, needed))
-    other = data.draw(bodies(formatter.members, needed))
+    body = data.draw(bodies(formatter.members, CODES, needed))
+    other = data.draw(bodies(formatter.members, CODES, needed))
     key = key_of(formatter, body)
     kit.check_round_trip(formatter, key, body)
     kit.check_round_trip(formatter, key, body, formatter.write(key_of(formatter, other), other, None))
@@ -117,20 +62,7 @@ def test_every_field_is_a_member_of_the_roster_schema(entity: str) -> None:
 def test_every_word_of_a_code_list_fits_the_roster_schema(entity: str) -> None:
     schema = ROSTER[entity].schema
     assert schema is not None
-    for member in FORMATTERS[entity].members:
-        check_words(member.kind, schema["properties"][member.name])
-
-
-def check_words(kind: Kind, schema: Mapping[str, Any]) -> None:
-    match kind:
-        case Code(descriptor):
-            for word in CODES.lists[descriptor].values():
-                assert Verifier({"properties": {"word": schema}}).faults({"word": word}) == [], word
-        case SetOf(of):
-            check_words(of, schema["items"])
-        case Items(members):
-            for member in members:
-                check_words(member.kind, schema["items"]["properties"][member.name])
+    check_words(FORMATTERS[entity].members, schema["properties"], CODES)
 
 
 class TestKeys:

@@ -7,8 +7,8 @@ from homeroom_merge.connectors.connector import SourceRow
 from homeroom_merge.connectors.edfi_joins import Joins, text_in
 from homeroom_merge.connectors.edfi_xml import Record
 from homeroom_merge.formatters.edfi.common import AUTHORITY, OFFERING, SCHOOL, SESSION
-from homeroom_merge.formatters.edfi.keys import organization_code, school_year
-from homeroom_merge.formatters.edfi.members import found
+from homeroom_merge.formatters.keys import organization_code, school_year
+from homeroom_merge.formatters.members import found
 
 ORGANIZATION_INTERCHANGE = "InterchangeEducationOrganization"
 _ASSIGNMENT = "StaffEducationOrganizationAssignmentAssociation"

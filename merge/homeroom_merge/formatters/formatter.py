@@ -12,6 +12,16 @@ __all__ = ["Fault", "Formatter", "Reading", "Row"]
 Row = Mapping[str, object]
 """One record as its source has it: CSV cells by column, an XML element's members, a database row."""
 
+# What a connector says of a row beside its columns.
+UNREADABLE = "@unreadable"
+"""A text: why the row could not be taken apart. It is its record's fault, so that the record counts as there."""
+DELETED = "@deleted"
+"""True: the source says that the record is gone."""
+OWNER = "@owner"
+"""The code of the organisation that the record belongs to, which other rows of the source told."""
+YEAR = "@schoolYear"
+"""The school year in digits (2022 for 2021-2022), which other rows of the source told."""
+
 
 @dataclass(frozen=True, slots=True)
 class Reading:

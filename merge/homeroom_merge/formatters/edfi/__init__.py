@@ -2,15 +2,16 @@
 
 from collections.abc import Mapping
 
+from homeroom_merge.formatters.codes import Codes, Unwritable
+from homeroom_merge.formatters.declared import DeclaredFormatter
 from homeroom_merge.formatters.edfi import organizations, people, schedule
-from homeroom_merge.formatters.edfi.codes import Codes, Unwritable, load_codes
-from homeroom_merge.formatters.edfi.formatter import EdfiFormatter
-from homeroom_merge.formatters.edfi.keys import code_key
+from homeroom_merge.formatters.edfi.codes import load_codes
+from homeroom_merge.formatters.keys import code_key
 
-__all__ = ["Codes", "EdfiFormatter", "Unwritable", "code_key", "edfi_formatters", "load_codes"]
+__all__ = ["Codes", "DeclaredFormatter", "Unwritable", "code_key", "edfi_formatters", "load_codes"]
 
 
-def edfi_formatters(codes: Codes) -> Mapping[str, EdfiFormatter]:
+def edfi_formatters(codes: Codes) -> Mapping[str, DeclaredFormatter]:
     """A formatter for each entity, by its name, in the order in which records refer to each other."""
     formatters = (
         organizations.school_authority(codes),

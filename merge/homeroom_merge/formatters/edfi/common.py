@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping
 
-from homeroom_merge.formatters.edfi.codes import Codes, Unreadable
-from homeroom_merge.formatters.edfi.keys import code_key, organization_code
-from homeroom_merge.formatters.edfi.kinds import Code, Day, Flag, Id, Number, SchoolYear, SetOf, Text
-from homeroom_merge.formatters.edfi.members import Items, Member, member, read_members
+from homeroom_merge.formatters.codes import Codes, Unreadable
+from homeroom_merge.formatters.edfi.codes import Descriptors
 from homeroom_merge.formatters.formatter import Row
+from homeroom_merge.formatters.keys import code_key, organization_code
+from homeroom_merge.formatters.kinds import Code, Day, Flag, Id, Number, SchoolYear, SetOf, Text
+from homeroom_merge.formatters.members import Items, Member, member, read_members
 from homeroom_merge.values import Json
 
 SCHOOL = "SchoolReference/SchoolIdentity/SchoolId"
@@ -83,7 +84,7 @@ def owner(body: Json, row: Row) -> str | None:
     school = body.get("schoolId")
     if isinstance(school, str):
         return organization_code("S", school)
-    authority = body.get("authorityId", read_members((FOLDER,), row, Codes({}))[0].get("authorityId"))
+    authority = body.get("authorityId", read_members((FOLDER,), row, Descriptors({}))[0].get("authorityId"))
     return organization_code("A", authority) if isinstance(authority, str) else None
 
 

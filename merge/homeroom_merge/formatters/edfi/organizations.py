@@ -1,6 +1,7 @@
 """Schools, authorities and courses."""
 
-from homeroom_merge.formatters.edfi.codes import Codes
+from homeroom_merge.formatters.codes import Codes
+from homeroom_merge.formatters.declared import DeclaredFormatter
 from homeroom_merge.formatters.edfi.common import (
     ADDRESSES,
     AUTHORITY,
@@ -11,10 +12,9 @@ from homeroom_merge.formatters.edfi.common import (
     identifiers,
     owner,
 )
-from homeroom_merge.formatters.edfi.formatter import EdfiFormatter
-from homeroom_merge.formatters.edfi.keys import code_key, organization_code
-from homeroom_merge.formatters.edfi.kinds import Code, Flag, Id, Number, SetOf, Text
-from homeroom_merge.formatters.edfi.members import Items, member
+from homeroom_merge.formatters.keys import code_key, organization_code
+from homeroom_merge.formatters.kinds import Code, Flag, Id, Number, SetOf, Text
+from homeroom_merge.formatters.members import Items, member
 from homeroom_merge.values import Json
 
 _PHONES = Items(
@@ -76,8 +76,8 @@ _COURSE = (
 )
 
 
-def school(codes: Codes) -> EdfiFormatter:
-    return EdfiFormatter(
+def school(codes: Codes) -> DeclaredFormatter:
+    return DeclaredFormatter(
         "School",
         _SCHOOL,
         codes,
@@ -87,8 +87,8 @@ def school(codes: Codes) -> EdfiFormatter:
     )
 
 
-def school_authority(codes: Codes) -> EdfiFormatter:
-    return EdfiFormatter(
+def school_authority(codes: Codes) -> DeclaredFormatter:
+    return DeclaredFormatter(
         "SchoolAuthority",
         _AUTHORITY,
         codes,
@@ -98,8 +98,8 @@ def school_authority(codes: Codes) -> EdfiFormatter:
     )
 
 
-def course(codes: Codes) -> EdfiFormatter:
-    return EdfiFormatter("Course", _COURSE, codes, key=COURSE_KEY, owner=owner, number=_district_number)
+def course(codes: Codes) -> DeclaredFormatter:
+    return DeclaredFormatter("Course", _COURSE, codes, key=COURSE_KEY, owner=owner, number=_district_number)
 
 
 def _district_number(body: Json) -> str | None:

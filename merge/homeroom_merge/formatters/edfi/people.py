@@ -2,7 +2,8 @@
 
 from collections.abc import Callable
 
-from homeroom_merge.formatters.edfi.codes import Codes
+from homeroom_merge.formatters.codes import Codes
+from homeroom_merge.formatters.declared import DeclaredFormatter
 from homeroom_merge.formatters.edfi.common import (
     ADDRESSES,
     AUTHORITY,
@@ -16,11 +17,10 @@ from homeroom_merge.formatters.edfi.common import (
     names,
     owner,
 )
-from homeroom_merge.formatters.edfi.formatter import EdfiFormatter
-from homeroom_merge.formatters.edfi.keys import code_key
-from homeroom_merge.formatters.edfi.kinds import Code, Day, Flag, Id, Number, SetOf, Text
-from homeroom_merge.formatters.edfi.members import Items, member
 from homeroom_merge.formatters.formatter import Row
+from homeroom_merge.formatters.keys import code_key
+from homeroom_merge.formatters.kinds import Code, Day, Flag, Id, Number, SetOf, Text
+from homeroom_merge.formatters.members import Items, member
 from homeroom_merge.values import Json
 
 
@@ -91,19 +91,21 @@ _CONTACT = (
 )
 
 
-def staff(codes: Codes) -> EdfiFormatter:
-    return EdfiFormatter("Staff", _STAFF, codes, key=("staffNumber",), owner=_employer, number=_number("staffNumber"))
+def staff(codes: Codes) -> DeclaredFormatter:
+    return DeclaredFormatter(
+        "Staff", _STAFF, codes, key=("staffNumber",), owner=_employer, number=_number("staffNumber")
+    )
 
 
-def student(codes: Codes) -> EdfiFormatter:
-    return EdfiFormatter(
+def student(codes: Codes) -> DeclaredFormatter:
+    return DeclaredFormatter(
         "Student", _STUDENT, codes, key=("studentNumber",), owner=owner, number=_number("studentNumber")
     )
 
 
-def contact(codes: Codes) -> EdfiFormatter:
+def contact(codes: Codes) -> DeclaredFormatter:
     """One contact of one student: a parent of three is three records, each seen where its student is."""
-    return EdfiFormatter("Contact", _CONTACT, codes, key=("studentId", "contactNumber"), owner=owner)
+    return DeclaredFormatter("Contact", _CONTACT, codes, key=("studentId", "contactNumber"), owner=owner)
 
 
 def _employer(body: Json, row: Row) -> str | None:

@@ -1,6 +1,7 @@
 """Sections, who teaches them, and who is enrolled."""
 
-from homeroom_merge.formatters.edfi.codes import Codes
+from homeroom_merge.formatters.codes import Codes
+from homeroom_merge.formatters.declared import DeclaredFormatter
 from homeroom_merge.formatters.edfi.common import (
     OFFERED,
     OFFERING,
@@ -12,9 +13,8 @@ from homeroom_merge.formatters.edfi.common import (
     owner,
     section_key,
 )
-from homeroom_merge.formatters.edfi.formatter import EdfiFormatter
-from homeroom_merge.formatters.edfi.kinds import Code, Day, Flag, Id, Number, Reference, SchoolYear, SetOf, Text
-from homeroom_merge.formatters.edfi.members import member
+from homeroom_merge.formatters.kinds import Code, Day, Flag, Id, Number, Reference, SchoolYear, SetOf, Text
+from homeroom_merge.formatters.members import member
 
 _IN_SECTION = "SectionReference/SectionIdentity"
 _SECTION_SCHOOL = member("schoolId", Id(), f"{_IN_SECTION}/{OFFERING}/{SCHOOL}", f"{_IN_SECTION}/{SESSION}/{SCHOOL}")
@@ -65,20 +65,20 @@ _COURSE_ENROLMENT = (
 )
 
 
-def section(codes: Codes) -> EdfiFormatter:
+def section(codes: Codes) -> DeclaredFormatter:
     """The identifier alone is shared by sections: the key has the course, the school and the session too."""
-    return EdfiFormatter("Section", _SECTION, codes, key=SECTION_KEY, owner=owner)
+    return DeclaredFormatter("Section", _SECTION, codes, key=SECTION_KEY, owner=owner)
 
 
-def staff_section(codes: Codes) -> EdfiFormatter:
-    return EdfiFormatter("StaffSection", _STAFF_SECTION, codes, key=("staffId", "sectionId"), owner=owner)
+def staff_section(codes: Codes) -> DeclaredFormatter:
+    return DeclaredFormatter("StaffSection", _STAFF_SECTION, codes, key=("staffId", "sectionId"), owner=owner)
 
 
-def school_enrolment(codes: Codes) -> EdfiFormatter:
+def school_enrolment(codes: Codes) -> DeclaredFormatter:
     key = ("studentId", "schoolId", "entryDate")
-    return EdfiFormatter("StudentSchoolEnrolment", _SCHOOL_ENROLMENT, codes, key=key, owner=owner)
+    return DeclaredFormatter("StudentSchoolEnrolment", _SCHOOL_ENROLMENT, codes, key=key, owner=owner)
 
 
-def course_enrolment(codes: Codes) -> EdfiFormatter:
+def course_enrolment(codes: Codes) -> DeclaredFormatter:
     key = ("studentId", "sectionId", "entryDate")
-    return EdfiFormatter("CourseEnrolment", _COURSE_ENROLMENT, codes, key=key, owner=owner)
+    return DeclaredFormatter("CourseEnrolment", _COURSE_ENROLMENT, codes, key=key, owner=owner)

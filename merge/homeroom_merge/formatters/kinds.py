@@ -1,19 +1,19 @@
-"""The kinds of values of Ed-Fi records: texts, numbers, days, codes, sets and references."""
+"""The kinds of values that records of a SIS hold: texts, numbers, days, codes, sets and references."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from decimal import Decimal
 
-from homeroom_merge.formatters.edfi.codes import Codes, Unreadable
-from homeroom_merge.formatters.edfi.keys import code_key, school_year
-from homeroom_merge.formatters.edfi.members import Kind
+from homeroom_merge.formatters.codes import Codes, Unreadable, Unwritable
+from homeroom_merge.formatters.keys import code_key, school_year
+from homeroom_merge.formatters.members import Kind
 from homeroom_merge.values import Value
 
+_YEAR = re.compile(r"[12][0-9]{3}", re.ASCII)
 _NUMBER = re.compile(r"[+-]?[0-9]{1,15}(\.[0-9]{0,15})?", re.ASCII)
 _DAY = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2})(Z|[+-][0-9]{2}:[0-9]{2})?", re.ASCII)
-_FLAGS = {"true": True, "1": True, "false": False, "0": False}
 
 
 def _one(found: Sequence[object]) -> str:
@@ -61,27 +61,45 @@ class Number:
 
 @dataclass(frozen=True, slots=True)
 class Flag:
+    """True or false. The first word for each is the one that is written; capitals do not matter."""
+
+    yes: tuple[str, ...] = ("true", "1")
+    no: tuple[str, ...] = ("false", "0")
+
     def read(self, found: Sequence[object], codes: Codes) -> Value:
-        text = _one(found)
-        if text not in _FLAGS:
-            raise Unreadable("is neither true nor false")
-        return _FLAGS[text]
+        text = _one(found).lower()
+        if text not in (word.lower() for word in (*self.yes, *self.no)):
+            raise Unreadable("is neither true nor false", f"write {self.yes[0]} or {self.no[0]}")
+        return text in (word.lower() for word in self.yes)
 
     def write(self, value: Value, codes: Codes) -> list[object]:
-        return ["true" if value else "false"]
+        return [self.yes[0] if value else self.no[0]]
 
 
 @dataclass(frozen=True, slots=True)
 class Day:
+    """A day. `form`: as strptime has it, and as people have it in messages; None: YYYY-MM-DD, a zone left out."""
+
+    form: tuple[str, str] | None = None
+
     def read(self, found: Sequence[object], codes: Codes) -> Value:
-        match = _DAY.fullmatch(_one(found))
+        text = _one(found)
+        match = _DAY.fullmatch(text)
         try:
-            return date.fromisoformat(match[1] if match else "").isoformat()
+            if match is not None or self.form is None:
+                return date.fromisoformat(match[1] if match else "").isoformat()
+            return datetime.strptime(text, self.form[0]).date().isoformat()
         except ValueError:
-            raise Unreadable("is no day", "a day reads YYYY-MM-DD") from None
+            raise Unreadable("is no day", f"a day reads {self.form[1] if self.form else 'YYYY-MM-DD'}") from None
 
     def write(self, value: Value, codes: Codes) -> list[object]:
-        return [value] if value is not None else []
+        if value is None:
+            return []
+        if self.form is None:
+            return [value]
+        day = date.fromisoformat(value)
+        parts = {"%Y": f"{day.year:04}", "%m": str(day.month), "%d": str(day.day)}
+        return [re.sub("%[Ymd]", lambda part: parts[part[0]], self.form[0])]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,16 +117,30 @@ class SchoolYear:
 
 
 @dataclass(frozen=True, slots=True)
-class Code:
-    """A descriptor: the hub's word for its code value."""
-
-    descriptor: str
+class Year:
+    """A year of four digits."""
 
     def read(self, found: Sequence[object], codes: Codes) -> Value:
-        return codes.word(self.descriptor, _one(found))
+        text = _one(found)
+        if not _YEAR.fullmatch(text):
+            raise Unreadable("is no year", "a year reads 2022")
+        return int(text)
 
     def write(self, value: Value, codes: Codes) -> list[object]:
-        return [codes.uri(self.descriptor, value)]
+        return [f"{value:04}"]
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """A code of a list: the hub's word for it."""
+
+    list_name: str
+
+    def read(self, found: Sequence[object], codes: Codes) -> Value:
+        return codes.word(self.list_name, _one(found))
+
+    def write(self, value: Value, codes: Codes) -> list[object]:
+        return [codes.code(self.list_name, value)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +154,38 @@ class SetOf:
 
     def write(self, value: Value, codes: Codes) -> list[object]:
         return [element for one in value for element in self.kind.write(one, codes)]
+
+
+@dataclass(frozen=True, slots=True)
+class Separated:
+    """A set within one text, its elements apart by a separator: sorted, each once."""
+
+    kind: Kind
+    separator: str = ","
+
+    def read(self, found: Sequence[object], codes: Codes) -> Value:
+        parts = [part.strip() for part in _one(found).split(self.separator)]
+        return sorted({self.kind.read([part], codes) for part in parts if part})
+
+    def write(self, value: Value, codes: Codes) -> list[object]:
+        texts = [str(text) for one in value for text in self.kind.write(one, codes)]
+        if any(self.separator in text for text in texts):
+            raise Unwritable(f"has a {self.separator} within, which separates elements")
+        return [self.separator.join(texts)] if texts else []
+
+
+@dataclass(frozen=True, slots=True)
+class Assigned:
+    """The one role of staff whose row names just their school."""
+
+    role: str
+
+    def read(self, found: Sequence[object], codes: Codes) -> Value:
+        school = code_key(_one(found))
+        return [{"roleId": code_key(school, self.role, ""), "role": self.role, "schoolId": school}]
+
+    def write(self, value: Value, codes: Codes) -> list[object]:
+        return [role["schoolId"] for role in value if role.get("role") == self.role and "schoolId" in role][:1]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Keys of Ed-Fi records: their identity as one code that the hub takes as an id (1-64 of A-Z a-z 0-9 . _ -)."""
+"""Keys of records: their identity as one code that the hub takes as an id (1-64 of A-Z a-z 0-9 . _ -)."""
 
 import hashlib
 import re
