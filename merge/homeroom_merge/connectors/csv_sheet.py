@@ -108,8 +108,8 @@ def _records(path: Path, file: TextIO, delimiter: str) -> Iterator[tuple[int, li
     number = 0
     try:
         for cells in reader:
+            number += 1
             if any(cell.strip() for cell in cells):
-                number += 1
                 yield number, cells
     except csv.Error as fault:
         raise _torn(path, number + 1, str(fault)) from fault
@@ -198,7 +198,8 @@ def _guessed(path: Path) -> tuple[str, list[str]]:
     best = from_bytes(bytes(others), cp_isolation=_ONE_BYTE, threshold=0.5).best()
     if best is None:
         raise SheetFault(f"{first_other}: its bytes are of no encoding that could be found out; export it as UTF-8")
-    name = codecs.lookup(best.encoding).name
+    alike = {best.encoding, *best.could_be_from_charset}
+    name = next(each for each in _ONE_BYTE if each in alike)
     return name, [f"{path.name}: read as {name}, as its bytes suggest; export it as UTF-8, or name its encoding"]
 
 

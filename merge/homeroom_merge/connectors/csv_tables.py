@@ -1,0 +1,129 @@
+"""The files of one export side by side: which there are, what each entity needs of them, what is joined to a row."""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from homeroom_merge.connectors.csv_sheet import Line, Sheet, SheetFault
+from homeroom_merge.formatters.formatter import DELETED, OWNER, UNREADABLE, YEAR, Row
+from homeroom_merge.formatters.keys import organization_code
+
+HELD_MAX = 2_000_000
+Cells = Mapping[str, str]
+Lists = Mapping[str, Mapping[str, str]]
+
+
+@dataclass(slots=True)
+class Tables:
+    """The files that an entity is read from. What is joined is held; the entity's own file passes by row by row."""
+
+    sheets: Mapping[str, Sheet]
+    codes: Lists
+    left_out: Counter[str] = field(default_factory=Counter)
+    """Rows that are nobody's, by the reason that a note gives."""
+    held: int = 0
+    _seen: set[str] = field(default_factory=set)
+    _found: dict[tuple[str, str], dict[str, list[Cells]]] = field(default_factory=dict)
+
+    def rows(self, file: str) -> Iterator[tuple[dict[str, object], Line]]:
+        """The rows of a file as formatters take them."""
+        for line in self.sheets[file].lines():
+            row: dict[str, object] = dict(line.cells)
+            if line.broken:
+                row[UNREADABLE] = line.broken
+            if is_gone(line.cells):
+                row[DELETED] = True
+            yield row, line
+
+    def many(self, file: str, column: str, value: object) -> Sequence[Cells]:
+        """The rows of a file whose cell is that value: none where there is no such file."""
+        if (file, column) not in self._found:
+            self._found[file, column] = self._held(file, column)
+        return self._found[file, column].get(str(value), ())
+
+    def one(self, file: str, column: str, value: object) -> Cells:
+        """The first row of a file whose cell is that value; empty if there is none."""
+        return next(iter(self.many(file, column, value)), {})
+
+    def first(self, key: str) -> bool:
+        """Whether a key comes for the first time."""
+        known = key in self._seen
+        self._seen.add(key)
+        return not known
+
+    def _held(self, file: str, column: str) -> dict[str, list[Cells]]:
+        index: dict[str, list[Cells]] = defaultdict(list)
+        for line in self.sheets[file].lines() if file in self.sheets else ():
+            self.held += 1
+            if self.held > HELD_MAX:
+                raise SheetFault(f"the folder has more than {HELD_MAX:,} rows to hold; split it by school")
+            if not line.broken and not is_gone(line.cells):
+                index[line.cells.get(column, "")].append(line.cells)
+        return index
+
+    def word(self, name: str, code: object) -> str:
+        """What a code list says; empty if it says nothing."""
+        return self.codes.get(name, {}).get(str(code), "")
+
+    def own(self, row: dict[str, object], letter: str, number: object, year: object = "") -> None:
+        """Say in a row which organisation it belongs to, and of which school year it is."""
+        if code := organization_code(letter, str(number)):
+            row[OWNER] = code
+        if year:
+            row[YEAR] = str(year)
+
+
+def is_gone(cells: Cells) -> bool:
+    return cells.get("status", "").lower() == "tobedeleted"
+
+
+Join = Callable[[Tables, dict[str, object]], Iterator[dict[str, object]]]
+"""The rows that a row of an entity's file becomes, with what is joined to each; none if it is of another entity."""
+Spread = Callable[[dict[str, object], Tables], Mapping[str, Sequence[Row]]]
+"""The rows of each file that say what a formatter wrote; raises Refused."""
+
+
+class Refused(Exception):
+    """Files of this kind cannot say what is to be written: why, and the cure."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where an entity's records stand. `key`: the columns without which nobody knows which record a row is.
+
+    `needs`: files without which its rows are not known for the entity's. `also`: files that are joined where they are
+    there. `spread`: None where its records are only read.
+    """
+
+    file: str
+    key: tuple[str, ...]
+    join: Join
+    needs: tuple[str, ...] = ()
+    also: tuple[str, ...] = ()
+    spread: Spread | None = None
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        return (self.file, *self.needs, *self.also)
+
+
+@dataclass(frozen=True, slots=True)
+class FileSet:
+    """A kind of export. `columns`: those of each file, in their order. `manifest`: it says what each file promises.
+
+    `says_deleted`: a row can say that its record is gone.
+    """
+
+    name: str
+    columns: Mapping[str, tuple[str, ...]]
+    sources: Mapping[str, Source]
+    codes: Lists
+    manifest: bool = False
+    complete: frozenset[str] | None = None
+    """Entities whose files are always whole; None: all. With a manifest, that says it."""
+    says_deleted: bool = False
+
+
+def alone(tables: Tables, row: dict[str, object]) -> Iterator[dict[str, object]]:
+    """A row to which nothing is joined."""
+    yield row
