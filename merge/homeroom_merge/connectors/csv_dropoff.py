@@ -70,13 +70,11 @@ class DropOff:
         with NamedTemporaryFile("w", dir=batch, prefix=".", encoding="utf-8", newline="", delete=False) as temporary:
             writer = csv.writer(temporary, quoting=csv.QUOTE_ALL)
             writer.writerow(titles)
-            writer.writerows(
-                [_cell(row.get(title)) if not is_secret(title) else "" for title in titles] for row in rows
-            )
+            writer.writerows([_cell(row.get(title), title) for title in titles] for row in rows)
             temporary.flush()
             os.fsync(temporary.fileno())
         Path(temporary.name).replace(batch / name)
 
 
-def _cell(value: object) -> str:
-    return value if isinstance(value, str) else ""
+def _cell(value: object, title: str) -> str:
+    return value if isinstance(value, str) and not is_secret(title) else ""

@@ -1,4 +1,4 @@
-"""A folder of CSV files: what a SIS exports, whole or as changes, read by row; and a folder where it picks up changes."""
+"""A folder of CSV files: what a SIS exports, whole or as changes; and a folder from which it takes changes."""
 
 from collections.abc import AsyncIterator, Generator, Iterator, Mapping, Sequence
 from itertools import islice
@@ -69,7 +69,8 @@ class CsvFolder:
         return Outcome("done")
 
     def _drop(self, source: Source, kind: Kind, key: str, row: Row | None) -> None:
-        assert self._drop_off is not None and source.spread is not None
+        assert self._drop_off is not None
+        assert source.spread is not None
         gone = kind is Kind.DELETE
         if gone and not self.file_set.says_deleted:
             raise Refused(f"files of {self.file_set.name} cannot say that a record is gone; let deletes deactivate it")
@@ -103,7 +104,13 @@ class CsvFolder:
             yield batch
         fetch.notes += [f"{reason}: {count}" for reason, count in sorted(tables.left_out.items())]
         fetch.coverage = Coverage(frozenset(pairs), _columns(sheets))
-        fetch.complete = self._is_complete(source, entity, modes, sheets, fetch.notes)
+        fetch.notes += [
+            f'the code list {name} does not have "{code}", absence not counted; add the line "{code}" = "Staff", '
+            f"or whichever it is, to the table [{name}] of a code list"
+            for name, code in sorted(tables.unknown)
+        ]
+        whole = self._is_complete(source, entity, modes, sheets, fetch.notes)
+        fetch.complete = whole and not tables.unknown
 
     def _modes(self, source: Source, notes: list[str]) -> Mapping[str, str]:
         """What is promised of each file. Raises SheetFault."""
@@ -116,9 +123,7 @@ class CsvFolder:
                 raise SheetFault(f"{MANIFEST} says that there is no {file}.csv; export it too")
         for file in source.files:
             if modes.get(file, "absent") != "absent" and not self._path(file).exists():
-                raise SheetFault(
-                    f"{MANIFEST} promises {file}.csv and it is not there; export it again, all files of it"
-                )
+                raise SheetFault(f"{MANIFEST} promises {file}.csv and it is not there; export all files again")
         return modes
 
     def _sheets(self, source: Source, modes: Mapping[str, str], notes: list[str]) -> Mapping[str, Sheet]:

@@ -13,13 +13,10 @@ _UNPLACED = "rows of an organisation that is not in orgs.csv, or neither a schoo
 
 
 def org_of_kind(kind: str) -> Join:
-    """Organisations of one kind, with the authority above them. A kind that no list has is a fault of schools."""
+    """Organisations of one kind, with the authority above them."""
 
     def join(tables: Tables, row: dict[str, object]) -> Iterator[dict[str, object]]:
-        said = tables.word("OrgKind", row.get("type"))
-        if not said:
-            tables.left_out['orgs.csv: types that the code list OrgKind lacks; add lines like "type" = "School"'] += 1
-        if said == kind:
+        if tables.word("OrgKind", row.get("type")) == kind:
             above = tables.one("orgs", "sourcedId", row.get("parentSourcedId"))
             if tables.word("OrgKind", above.get("type")) == "SchoolAuthority":
                 row[AUTHORITY] = above["sourcedId"]
@@ -56,7 +53,7 @@ def with_class(tables: Tables, row: dict[str, object], section: Cells, year: str
 
 def roles_of(tables: Tables, user: object, kind: str) -> list[Cells]:
     """A person's roles of one kind, the primary one first."""
-    found = [role for role in tables.many(ROLES, "userSourcedId", user)]
+    found = tables.many(ROLES, "userSourcedId", user)
     mine = [role for role in found if tables.word("PersonKind", role.get("role")) == kind]
     return sorted(mine, key=lambda role: "primary" not in role.get("roleType", "") and not _is_true(role))
 

@@ -1,4 +1,4 @@
-"""One CSV file: its encoding and delimiter found out, checked as a whole, then read row by row with the place of each."""
+"""One CSV file: encoding and delimiter found out, checked as a whole, then read row by row."""
 
 import codecs
 import csv
@@ -22,7 +22,7 @@ _BOMS = (
 _ONE_BYTE = ["cp1252", "cp1250", "cp1251", "cp1253", "cp1254", "cp1257", "mac_roman"]
 _DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs"}
 _SECRET = re.compile(
-    r"password|passwd|passphrase|secret(?!ar)|api[ _]?key|accesstoken|socialsecurity|social security|(^|[^a-z])(ssn|pin)$",
+    r"password|passwd|passphrase|secret(?!ar)|api[ _]?key|access ?token|social ?security|(^|[^a-z])(ssn|pin)$",
     re.IGNORECASE,
 )
 _AGAIN = "export it again and wait until it is whole"
@@ -66,7 +66,7 @@ class Sheet:
 
 
 def opened_sheet(path: Path, known: Sequence[str], encoding: str = "") -> Sheet:
-    """A file, checked from its first byte to its last. `known`: columns to be found in any case. SheetFault, OSError."""
+    """A file, checked to its last byte. `known`: columns to be found in any case. Raises SheetFault, OSError."""
     found, notes = _encoding_of(path, encoding)
     with _opened(path, found) as file:
         header_text = file.readline()

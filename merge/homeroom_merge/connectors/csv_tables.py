@@ -9,6 +9,7 @@ from homeroom_merge.formatters.formatter import DELETED, OWNER, UNREADABLE, YEAR
 from homeroom_merge.formatters.keys import organization_code
 
 HELD_MAX = 2_000_000
+_CODE_LENGTH_MAX = 40
 Cells = Mapping[str, str]
 Lists = Mapping[str, Mapping[str, str]]
 
@@ -21,6 +22,8 @@ class Tables:
     codes: Lists
     left_out: Counter[str] = field(default_factory=Counter)
     """Rows that are nobody's, by the reason that a note gives."""
+    unknown: set[tuple[str, str]] = field(default_factory=set)
+    """Codes that no list has, so that nobody knows of which entity their rows are."""
     held: int = 0
     _seen: set[str] = field(default_factory=set)
     _found: dict[tuple[str, str], dict[str, list[Cells]]] = field(default_factory=dict)
@@ -62,8 +65,11 @@ class Tables:
         return index
 
     def word(self, name: str, code: object) -> str:
-        """What a code list says; empty if it says nothing."""
-        return self.codes.get(name, {}).get(str(code), "")
+        """What a code list says of which entity a row is; empty, and remembered, if it says nothing."""
+        word = self.codes.get(name, {}).get(str(code), "")
+        if code and not word:
+            self.unknown.add((name, str(code)[:_CODE_LENGTH_MAX]))
+        return word
 
     def own(self, row: dict[str, object], letter: str, number: object, year: object = "") -> None:
         """Say in a row which organisation it belongs to, and of which school year it is."""
