@@ -21,11 +21,15 @@ class Kind(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One member. `paths`: where its elements stand, part by part; with several, they must agree."""
+    """One member. `paths`: where its elements stand, part by part; with several, they must agree.
+
+    `spread`: each path has an element of its own, and all of them together say the value.
+    """
 
     name: str
     kind: Kind
     paths: tuple[tuple[str, ...], ...]
+    spread: bool = False
 
     def read(self, row: Row, codes: Codes) -> "Said":
         """Empty elements say nothing, nil ones say that there is none. Raises Unreadable."""
@@ -38,8 +42,8 @@ class Member:
         if value is not ABSENT and self._says(row, value, codes):
             return
         elements = [] if value is ABSENT else self.kind.write(value, codes)
-        for path in self.paths:
-            _put(row, path, elements)
+        for index, path in enumerate(self.paths):
+            _put(row, path, elements[index : index + 1] if self.spread else elements)
 
     def _says(self, row: Row, value: Value, codes: Codes) -> bool:
         try:
