@@ -11,3 +11,7 @@ GRAND_BEND = SAMPLES / "edfi_grand_bend"
 needs_grand_bend = pytest.mark.skipif(
     not GRAND_BEND.exists(), reason="the sample district is not beside this checkout (or in HOMEROOM_TEST_SAMPLES)"
 )
+SDS = SAMPLES / "sds"
+needs_sds = pytest.mark.skipif(
+    not SDS.exists(), reason="the sample SDS files are not beside this checkout (or in HOMEROOM_TEST_SAMPLES)"
+)

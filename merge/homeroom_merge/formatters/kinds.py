@@ -11,6 +11,7 @@ from homeroom_merge.formatters.keys import code_key, school_year
 from homeroom_merge.formatters.members import Kind
 from homeroom_merge.values import Value
 
+_SHAPE = re.compile("YYYY|MM?|DD?")
 _YEAR = re.compile(r"[12][0-9]{3}", re.ASCII)
 _NUMBER = re.compile(r"[+-]?[0-9]{1,15}(\.[0-9]{0,15})?", re.ASCII)
 _DAY = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2})(Z|[+-][0-9]{2}:[0-9]{2})?", re.ASCII)
@@ -78,7 +79,7 @@ class Flag:
 
 @dataclass(frozen=True, slots=True)
 class Day:
-    """A day. `form`: as strptime has it, and as people have it in messages; None: YYYY-MM-DD, a zone left out."""
+    """A day. `form`: as strptime has it, and as people write it (M/D/YYYY); None: YYYY-MM-DD, a zone left out."""
 
     form: tuple[str, str] | None = None
 
@@ -98,8 +99,9 @@ class Day:
         if self.form is None:
             return [value]
         day = date.fromisoformat(value)
-        parts = {"%Y": f"{day.year:04}", "%m": str(day.month), "%d": str(day.day)}
-        return [re.sub("%[Ymd]", lambda part: parts[part[0]], self.form[0])]
+        parts = {"YYYY": f"{day.year:04}", "MM": f"{day.month:02}", "M": f"{day.month}"}
+        parts |= {"DD": f"{day.day:02}", "D": f"{day.day}"}
+        return [_SHAPE.sub(lambda part: parts[part[0]], self.form[1])]
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,7 +39,7 @@ class Member:
 
     def write(self, row: dict[str, object], value: Value, codes: Codes) -> None:
         """Put the value into the row, where the row does not say it already. ABSENT: nothing."""
-        if value is not ABSENT and self._says(row, value, codes):
+        if self._says(row, value, codes):
             return
         elements = [] if value is ABSENT else self.kind.write(value, codes)
         for index, path in enumerate(self.paths):
@@ -50,7 +50,7 @@ class Member:
             said = self.read(row, codes)
         except Unreadable:
             return False
-        return said is not ABSENT and said is not None and type(said) is type(value) and bool(said == value)
+        return said is not None and type(said) is type(value) and bool(said == value)
 
 
 @dataclass(frozen=True, slots=True)
