@@ -92,13 +92,16 @@ class TestFilesThatFailAsAWhole:
         path = put(tmp_path, row(1, "Zoë"), row(2, "X"))
         path.write_bytes(path.read_bytes().replace(b"X", b"Ren\xe9e"))
         said = await self.failure(tmp_path)
-        assert said == "Student.csv row 3: its bytes are not UTF-8, as those of other rows are; export it as UTF-8"
+        assert said == "Student.csv line 3: its bytes are not UTF-8, as those of other rows are; export it as UTF-8"
 
     async def test_one_that_is_not_of_the_encoding_that_settings_name(self, tmp_path: Path) -> None:
         put(tmp_path, row(1, "Renée"), encoding="cp1252")
         fetch, rows = await students(tmp_path, encoding="utf-8")
         assert rows == []
-        assert "its bytes are not utf-8; export it as UTF-8, or name its encoding in the settings" in fetch.failure
+        assert (
+            "Student.csv line 2: its bytes are not utf-8; export it as UTF-8, or name its encoding in the settings"
+            in fetch.failure
+        )
 
     async def test_one_whose_key_was_renamed(self, tmp_path: Path) -> None:
         put(tmp_path, row(1), titles=TITLES.replace("SIS ID,School", "SISID,School"))

@@ -30,14 +30,11 @@ class DropOff:
         self._count = 0
 
     def put(self, rows: Mapping[str, Sequence[Row]], *, gone: bool = False) -> None:
-        """Add rows to the files of a batch; one of the same first cell replaces the earlier one. Raises OSError."""
+        """Add rows to the files of a batch; one of the same identity replaces the earlier one. Raises OSError."""
         batch = self._batch_now()
         for file, added in rows.items():
-            first = self.file_set.columns.get(file, ("",))[0]
             for row in added:
-                at = repr(sorted(row.items(), key=str)) if first not in row else str(row[first])
-                if not self.file_set.manifest:
-                    at = repr([row.get(title) for title in self._identity(file)])
+                at = repr([row.get(title) for title in self._identity(file)])
                 self._rows.setdefault(file, {})[at] = self._stamped(row, gone)
             self._write(batch, file, list(self._rows[file].values()))
         if self.file_set.manifest:
@@ -45,7 +42,8 @@ class DropOff:
 
     def _identity(self, file: str) -> tuple[str, ...]:
         keys = [source.key for source in self.file_set.sources.values() if source.file == file]
-        return keys[0] if keys else self.file_set.columns.get(file, ())
+        columns = self.file_set.columns.get(file, ())
+        return keys[0] if keys else columns if file in self.file_set.repeated else columns[:1]
 
     def _batch_now(self) -> Path:
         if self._batch is None or sum(map(len, self._rows.values())) >= ROWS_PER_BATCH_MAX:

@@ -50,7 +50,7 @@ def oneroster(codes: Lists) -> FileSet:
         "SchoolAuthority": Source("orgs", key, org_of_kind("SchoolAuthority"), spread=spread("orgs")),
         "School": Source("orgs", key, org_of_kind("School"), spread=spread("orgs")),
         "Course": Source("courses", key, placed, also=orgs, spread=spread("courses")),
-        "Student": Source("users", key, students("sourcedId"), (ROLES,), person, spread("users")),
+        "Student": Source("users", key, students("sourcedId"), (ROLES,), person, spread("users", "student")),
         "Staff": Source("users", key, staff("sourcedId"), (ROLES,), person, spread("users")),
         "Contact": Source("users", key, _contacts, (ROLES,), orgs),
         "StudentSchoolEnrolment": Source(ROLES, key, _school_enrolments, ("academicSessions",), orgs, spread(ROLES)),

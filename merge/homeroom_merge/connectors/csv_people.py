@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from homeroom_merge.connectors.csv_tables import Cells, Join, Refused, Spread, Tables
 from homeroom_merge.formatters.flat import AUTHORITY, RELATION, SCHOOL, SESSION, STUDENT
 from homeroom_merge.formatters.formatter import YEAR, Row
+from homeroom_merge.formatters.keys import code_key
 
 ROLES = "roles"
 _LETTERS = {"School": "S", "SchoolAuthority": "A"}
@@ -124,20 +125,27 @@ Sessions = Callable[[Tables], Iterator[tuple[str, str, str]]]
 """Title, school year and id of each session."""
 
 
-def spread_of(sessions: Sessions) -> Callable[[str], Spread]:
-    """How rows are written: what other files told goes back to them, or to the columns that point there."""
+def spread_of(sessions: Sessions) -> Callable[..., Spread]:
+    """How rows of a file are written: what other files told goes back to them, or to the columns that point there.
 
-    def of_file(file: str) -> Spread:
+    `role`: that of users who are new.
+    """
+
+    def of_file(file: str, role: str = "") -> Spread:
         def spread(row: dict[str, object], tables: Tables) -> Mapping[str, Sequence[Row]]:
             files: dict[str, list[Row]] = {}
             if isinstance(demographics := row.pop("demographics", None), dict):
-                files["demographics"] = [_keyed(demographics, "demographics", row, tables)]
+                files["demographics"] = [_keyed(demographics, row, tables)]
             roles = row.pop(ROLES, None)
             if isinstance(roles, list | dict):
-                files[ROLES] = [_role_row(role, row) for role in (roles if isinstance(roles, list) else [roles])]
+                listed = roles if isinstance(roles, list) else [roles]
+                files[ROLES] = [_role_row(one, row, tables) for one in listed]
+            elif role and not tables.one("users", "sourcedId", row.get("sourcedId")):
+                first = {"role": role, "roleType": "primary", SCHOOL: row.get(SCHOOL, "")}
+                files[ROLES] = [_role_row(first, row, tables)]
             if isinstance(flags := row.pop("flags", None), list | dict):
-                listed = flags if isinstance(flags, list) else [flags]
-                files["userFlags"] = [{**flag, "userSourcedId": row.get("sourcedId")} for flag in listed]
+                of_user = flags if isinstance(flags, list) else [flags]
+                files["userFlags"] = [{**flag, "userSourcedId": row.get("sourcedId")} for flag in of_user]
             if file == "classes":
                 _point_to_session(row, sessions, tables)
             return {file: [_pointed(row, file)], **files}
@@ -147,7 +155,7 @@ def spread_of(sessions: Sessions) -> Callable[[str], Spread]:
     return of_file
 
 
-def _keyed(cells: Row, file: str, user: Row, tables: Tables) -> Row:
+def _keyed(cells: Row, user: Row, tables: Tables) -> Row:
     key = "userSourcedId" if "demographics" in tables.sheets and _by_user(tables) else "sourcedId"
     return {**cells, key: user.get("sourcedId")}
 
@@ -156,9 +164,20 @@ def _by_user(tables: Tables) -> bool:
     return "userSourcedId" in tables.sheets["demographics"].columns
 
 
-def _role_row(role: object, user: Row) -> Row:
-    cells = dict(role) if isinstance(role, dict) else {}
-    return _pointed({**cells, "userSourcedId": user.get("sourcedId")}, ROLES)
+def _role_row(role: object, user: Row, tables: Tables) -> Row:
+    """A role's row, with the id that the export has for it or a new one, where roles have such."""
+    cells: dict[str, object] = dict(role) if isinstance(role, dict) else {}
+    row = dict(_pointed({**cells, "userSourcedId": user.get("sourcedId")}, ROLES))
+    sheet = tables.sheets.get(ROLES)
+    if row.get("sourcedId") or sheet is None or "sourcedId" not in sheet.columns:
+        return row
+    parts = [str(row.get(title, "")) for title in ("userSourcedId", "orgSourcedId", "role")]
+    same = [
+        one["sourcedId"]
+        for one in tables.many(ROLES, "userSourcedId", parts[0])
+        if [one.get("orgSourcedId"), one.get("role")] == parts[1:]
+    ]
+    return {**row, "sourcedId": same[0] if same else code_key(*parts)}
 
 
 def _pointed(row: Row, file: str) -> Row:

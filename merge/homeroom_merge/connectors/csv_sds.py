@@ -138,7 +138,7 @@ def sds_v2(codes: Lists) -> FileSet:
         "SchoolAuthority": Source("orgs", key, org_of_kind("SchoolAuthority"), spread=spread("orgs")),
         "School": Source("orgs", key, org_of_kind("School"), spread=spread("orgs")),
         "Course": Source("courses", key, placed, also=orgs, spread=spread("courses")),
-        "Student": Source("users", key, students("userSourcedId"), (ROLES,), person, spread("users")),
+        "Student": Source("users", key, students("userSourcedId"), (ROLES,), person, spread("users", "student")),
         "Staff": Source("users", key, staff("userSourcedId"), (ROLES,), person, spread("users")),
         "Contact": Source(
             "relationships", ("userSourcedId", "relationshipUserSourcedId"), _contacts(), ("users", ROLES), orgs
@@ -150,7 +150,7 @@ def sds_v2(codes: Lists) -> FileSet:
         "StaffSection": Source("enrollments", in_class, _in_class("ClassRole"), beside, orgs, spread("enrollments")),
         "CourseEnrolment": Source("enrollments", in_class, _in_class(""), beside, orgs, spread("enrollments")),
     }
-    return FileSet("SDS v2.1", _split(_V2_COLUMNS), sources, codes)
+    return FileSet("SDS v2.1", _split(_V2_COLUMNS), sources, codes, repeated=frozenset({"userFlags"}))
 
 
 def _named_sessions(tables: Tables) -> Iterator[tuple[str, str, str]]:

@@ -68,6 +68,7 @@ class Sheet:
 def opened_sheet(path: Path, known: Sequence[str], encoding: str = "") -> Sheet:
     """A file, checked to its last byte. `known`: columns to be found in any case. Raises SheetFault, OSError."""
     found, notes = _encoding_of(path, encoding)
+    _check_encoding(path, found)
     with _opened(path, found) as file:
         header_text = file.readline()
     delimiter = max(_DELIMITERS, key=lambda each: len(next(csv.reader([header_text], delimiter=each), [])))
@@ -88,8 +89,7 @@ def opened_sheet(path: Path, known: Sequence[str], encoding: str = "") -> Sheet:
     if rows and len(last[1]) < len(titles):
         raise SheetFault(f"{path.name} row {last[0]}: it ends in the middle of a row: the export was cut; {_AGAIN}")
     columns = _columns(path, titles, known, notes)
-    unended = bool(rows) and not _ends_whole(path)
-    return Sheet(path, found, delimiter, columns, tuple(notes), rows, misshapen, unended)
+    return Sheet(path, found, delimiter, columns, tuple(notes), rows, misshapen, not _ends_whole(path))
 
 
 def is_secret(title: str) -> bool:
@@ -113,11 +113,6 @@ def _records(path: Path, file: TextIO, delimiter: str) -> Iterator[tuple[int, li
                 yield number, cells
     except csv.Error as fault:
         raise _torn(path, number + 1, str(fault)) from fault
-    except UnicodeDecodeError as fault:
-        raise SheetFault(
-            f"{path.name} row {number + 1}: its bytes are not {fault.encoding}; export it as UTF-8, or name its "
-            "encoding in the settings"
-        ) from fault
 
 
 def _torn(path: Path, number: int, said: str) -> SheetFault:
@@ -170,6 +165,22 @@ def _encoding_of(path: Path, told: str) -> tuple[str, list[str]]:
     return _guessed(path)
 
 
+def _check_encoding(path: Path, encoding: str) -> None:
+    """Decode all of a file, line by line where lines can be told before. Raises SheetFault, OSError."""
+    decoder = codecs.getincrementaldecoder(encoding)()
+    number = 0
+    with path.open("rb") as file:
+        try:
+            for number, line in enumerate(file, start=1):  # noqa: B007 told in the fault
+                decoder.decode(line)
+            decoder.decode(b"", final=True)
+        except UnicodeError as fault:
+            raise SheetFault(
+                f"{path.name} line {number}: its bytes are not {encoding}; export it as UTF-8, or name its encoding in "
+                "the settings"
+            ) from fault
+
+
 def _named(path: Path, told: str) -> str:
     try:
         return codecs.lookup(told).name
@@ -189,7 +200,7 @@ def _guessed(path: Path) -> tuple[str, list[str]]:
                 line.decode()
                 utf8 += 1
             except UnicodeDecodeError:
-                first_other = first_other or f"{path.name} row {number}"
+                first_other = first_other or f"{path.name} line {number}"
                 others += line if len(others) < _SAMPLE_BYTES else b""
     if not others:
         return "utf-8", []

@@ -128,6 +128,8 @@ class FileSet:
     complete: frozenset[str] | None = None
     """Entities whose files are always whole; None: all. With a manifest, that says it."""
     says_deleted: bool = False
+    repeated: frozenset[str] = frozenset()
+    """Files whose rows are told apart by all of their cells."""
 
 
 def alone(tables: Tables, row: dict[str, object]) -> Iterator[dict[str, object]]:
