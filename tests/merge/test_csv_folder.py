@@ -98,10 +98,8 @@ class TestFilesThatFailAsAWhole:
         put(tmp_path, row(1, "Renée"), encoding="cp1252")
         fetch, rows = await students(tmp_path, encoding="utf-8")
         assert rows == []
-        assert (
-            "Student.csv line 2: its bytes are not utf-8; export it as UTF-8, or name its encoding in the settings"
-            in fetch.failure
-        )
+        said = "Student.csv line 2: its bytes are not utf-8; export it as UTF-8, or name its encoding in the settings"
+        assert fetch.failure == said
 
     async def test_one_whose_key_was_renamed(self, tmp_path: Path) -> None:
         put(tmp_path, row(1), titles=TITLES.replace("SIS ID,School", "SISID,School"))

@@ -244,6 +244,28 @@ class TestDropOff:
         (batch,) = (folder / "out").iterdir()
         assert [row["termSourcedIds"] for row in written(batch / "classes.csv")] == ["f"]
 
+    async def test_a_new_student_gets_the_role_of_one(self, folder: Path) -> None:
+        feed = connector(folder, DropOff(folder / "out", oneroster(CODES.lists), lambda: NOW))
+        row = FORMATTERS["Student"].write("u9", {"firstName": "Ola", "lastName": "Elk", "schoolId": "o91"}, None)
+        assert (await feed.write("Student", Kind.CREATE, "u9", row, None)).result == "done"
+        (batch,) = (folder / "out").iterdir()
+        (role,) = written(batch / "roles.csv")
+        assert [role[title] for title in ("sourcedId", "userSourcedId", "orgSourcedId", "role")] == [
+            "u9.o91.student",
+            "u9",
+            "o91",
+            "student",
+        ]
+
+    async def test_a_changed_role_keeps_its_id(self, folder: Path) -> None:
+        _, (record,) = await verified(connector(folder), FORMATTERS["Staff"])
+        roles = [{**role, "endDate": "2027-06-30"} for role in record.reading.body["roles"]]
+        batch = await self.drop(folder, "Staff", {"roles": roles})
+        assert [(role["sourcedId"], role["endDate"]) for role in written(batch / "roles.csv")] == [
+            ("r2", "2027-06-30"),
+            ("r3", "2027-06-30"),
+        ]
+
     async def test_a_folder_without_a_drop_off_is_only_read(self, folder: Path) -> None:
         outcome = await connector(folder).write("Student", Kind.UPDATE, "u1", {}, None)
         assert outcome.result == "refused"
