@@ -266,6 +266,14 @@ class TestDropOff:
             ("r3", "2027-06-30"),
         ]
 
+    async def test_a_reference_to_an_id_that_is_no_code_of_the_hub_is_refused(self, folder: Path) -> None:
+        feed = connector(folder, DropOff(folder / "out", oneroster(CODES.lists), lambda: NOW))
+        body = {"studentId": code_key("{ada bear}"), "sectionId": "k1", "schoolYear": 2027}
+        row = FORMATTERS["CourseEnrolment"].write("e9", body, None)
+        outcome = await feed.write("CourseEnrolment", Kind.CREATE, "e9", row, None)
+        assert (outcome.result, (folder / "out").exists()) == ("refused", False)
+        assert "own id for userSourcedId is not known" in outcome.detail
+
     async def test_a_folder_without_a_drop_off_is_only_read(self, folder: Path) -> None:
         outcome = await connector(folder).write("Student", Kind.UPDATE, "u1", {}, None)
         assert outcome.result == "refused"

@@ -11,7 +11,9 @@ from homeroom_merge.connectors.csv_dropoff import DropOff
 from homeroom_merge.connectors.csv_manifest import MANIFEST, read_manifest
 from homeroom_merge.connectors.csv_sheet import Sheet, SheetFault, opened_sheet
 from homeroom_merge.connectors.csv_tables import FileSet, Refused, Source, Tables
+from homeroom_merge.formatters.flat import AUTHORITY, SCHOOL
 from homeroom_merge.formatters.formatter import OWNER, YEAR, Row
+from homeroom_merge.formatters.keys import is_shortened
 from homeroom_merge.plan import Kind
 from homeroom_merge.toml_tables import suggestion
 
@@ -77,6 +79,8 @@ class CsvFolder:
         if gone:
             self._drop_off.put({source.file: [{source.key[0]: key}]}, gone=True)
             return
+        if odd := [title for title, cell in (row or {}).items() if _is_odd_id(title, cell)]:
+            raise Refused(f"the SIS's own id for {odd[0]} is not known, as it is no code of the hub; write it by hand")
         sheets = {file: self._sheet(file) for file in source.files if self._path(file).exists()}
         spread = source.spread(dict(row or {}), Tables(sheets, self.file_set.codes))
         self._drop_off.put(spread)
@@ -171,6 +175,12 @@ async def _nothing() -> AsyncIterator[SourceRow]:
     nothing: tuple[SourceRow, ...] = ()
     for row in nothing:
         yield row
+
+
+def _is_odd_id(title: str, cell: object) -> bool:
+    """Whether a cell of an id or a reference holds the hub's short form of one that is no code."""
+    is_id = title.lower().endswith(("sourcedid", "sis id")) or title in (SCHOOL, AUTHORITY)
+    return is_id and isinstance(cell, str) and is_shortened(cell)
 
 
 def _joined(tables: Tables, source: Source, name: str) -> Iterator[SourceRow]:

@@ -9,6 +9,7 @@ _ORGANIZATION = re.compile(r"[A-Za-z0-9]{1,32}")
 _OTHER = re.compile(r"[^A-Za-z0-9_-]")
 _SCHOOL_YEAR = re.compile(r"([0-9]{4})-([0-9]{4})", re.ASCII)
 _HASH_LENGTH = 12
+_SHORTENED = re.compile(r".\.[0-9a-f]{12}$")
 _READABLE_LENGTH = 64 - 1 - _HASH_LENGTH
 
 
@@ -19,6 +20,11 @@ def code_key(*parts: str) -> str:
         return joined
     readable = ".".join(_OTHER.sub("-", part) for part in parts)[:_READABLE_LENGTH]
     return f"{readable}.{_hash(parts)}"
+
+
+def is_shortened(key: str) -> bool:
+    """Whether a key looks like one from which its parts cannot be told again."""
+    return _SHORTENED.search(key) is not None
 
 
 def organization_code(letter: str, number: str) -> str | None:
