@@ -143,6 +143,7 @@ MERGE_FLOORS = [
     "run",
     "group",
     "reporting",
+    "sources",
     "assembly",
     "command",
 ]

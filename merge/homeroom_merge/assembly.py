@@ -1,33 +1,22 @@
 """The composition root: settings and the hub's catalogue become what a group of runs is told."""
 
 import os
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import asyncpg
 
-from homeroom_merge.connectors.connector import Connector
-from homeroom_merge.connectors.edfi import EdfiFolder
 from homeroom_merge.connectors.hub import Hub, open_hub, read_catalogue
-from homeroom_merge.formatters.edfi import edfi_formatters, load_codes
-from homeroom_merge.formatters.formatter import Formatter
 from homeroom_merge.group import Group, Told
 from homeroom_merge.run import Sides
 from homeroom_merge.settings import Entity, Settings, Stage
 from homeroom_merge.shape import Shape
+from homeroom_merge.sources import source_of
 from homeroom_merge.terms import Terms
 from homeroom_merge.verification import Verifier
 
 _RETRY_SECONDS = 60.0
-
-CONNECTORS: Mapping[str, Callable[[Mapping[str, str]], Connector]] = {
-    "edfi": lambda options: EdfiFolder(Path(options["folder"])),
-}
-FORMATTERS: Mapping[str, Callable[[], Mapping[str, Formatter]]] = {
-    "edfi": lambda: edfi_formatters(load_codes()),
-}
 
 
 class AssemblyError(Exception):
@@ -38,7 +27,8 @@ class AssemblyError(Exception):
 async def opened(
     settings: Settings, connection: asyncpg.Connection, told: Told, entities: Sequence[str] = ()
 ) -> AsyncIterator[Group]:
-    """The group of a feed's enabled entities, or of those named. AssemblyError, HomeroomError, OSError."""
+    """The group of a feed's enabled entities, or of those named. AssemblyError, SourceError, HomeroomError,
+    OSError."""
     key = _secret(settings, "hub_key")
     async with AsyncExitStack() as stack:
         hubs: dict[str, Hub] = {}
@@ -51,16 +41,16 @@ async def opened(
         if unknown:
             raise AssemblyError(f"the settings enable no {', '.join(sorted(unknown))}")
         terms, sides = {}, {}
-        connector, formatters = _connector(settings), _formatters(settings)
+        source = source_of(settings)
         for name, entity in wanted.items():
             if entities and name not in entities:
                 continue
-            if name not in formatters:
+            if name not in source.formatters:
                 raise AssemblyError(f"{name}: the formatter {settings.feed.formatter} does not carry it; disable it")
             said = _type(catalogue, entity)
             terms[name] = _terms(settings, name, entity, said)
-            verifiers = Verifier(said["schema"]), Verifier(said["schema"], formatters[name].fields)
-            sides[name] = Sides(hubs, connector, formatters[name], *verifiers)
+            verifiers = Verifier(said["schema"]), Verifier(said["schema"], source.formatters[name].fields)
+            sides[name] = Sides(hubs, source.connector, source.formatters[name], *verifiers)
         yield Group(connection, terms, sides, told)
 
 
@@ -99,20 +89,6 @@ def _terms(settings: Settings, name: str, entity: Entity, said: Mapping[str, Any
         persists_hub=Stage.PERSIST_HUB in stages,
         persists_sis=Stage.PERSIST_SIS in stages,
     )
-
-
-def _connector(settings: Settings) -> Connector:
-    make = CONNECTORS.get(settings.connector.kind)
-    if make is None:
-        raise AssemblyError(f"there is no connector of kind {settings.connector.kind} yet")
-    return make(settings.connector.options)
-
-
-def _formatters(settings: Settings) -> Mapping[str, Formatter]:
-    make = FORMATTERS.get(settings.feed.formatter)
-    if make is None:
-        raise AssemblyError(f"there is no formatter {settings.feed.formatter}")
-    return make()
 
 
 def _secret(settings: Settings, name: str) -> str:

@@ -11,8 +11,10 @@ from rich.console import Console
 
 from homeroom.errors import HomeroomError
 from homeroom_merge.assembly import AssemblyError
+from homeroom_merge.formatters.mapping import MappingFaults
 from homeroom_merge.run import InProgressError
 from homeroom_merge.settings import SettingsError
+from homeroom_merge.sources import SourceError
 from homeroom_merge.store import place
 from homeroom_merge.store.schema import OtherSchemaError
 from homeroom_merge.store.settings import NoSuchStateError, SettingsMovedError
@@ -37,6 +39,8 @@ _EXPECTED = (
     SettingsMovedError,
     NoSuchStateError,
     AssemblyError,
+    SourceError,
+    MappingFaults,
     InProgressError,
     OtherSchemaError,
     HomeroomError,
