@@ -282,6 +282,6 @@ def _repeated_calls(facts: Facts) -> Iterator[Finding]:
 
 def _lived_on(facts: Facts, again: Submitted, versions: Sequence[int]) -> bool:
     """Whether the versions of a first answer are part of the epoch in which the call was answered again."""
-    later = facts.epoch_of(max((result.version for result in again.results), default=0))
-    epoch = facts.pasts[later].epoch if facts.pasts else ""
+    given_out = max((result.version for result in again.results), default=0)
+    epoch = facts.pasts[facts.epoch_of(given_out)].epoch if facts.pasts and given_out else again.epoch
     return all(facts.lives(again.type, version, epoch) for version in versions)

@@ -222,6 +222,12 @@ def test_a_history_that_keeps_every_promise_passes(history: Sequence[Event]) -> 
     assert check(history) == []
 
 
+def test_a_call_whose_first_answer_a_fail_over_took_back_may_be_rejected_when_it_is_repeated() -> None:
+    again = replace(TAIL, began=40, ended=41, epoch=SECOND, results=(Result(D, 0, (3004,)),))
+    assert broken([*FAILED_OVER[:-1], again, EPOCHS]) == set()
+    assert broken([*FAILED_OVER[:-1], replace(again, epoch=FIRST), EPOCHS]) == {"Acknowledged"}
+
+
 @pytest.mark.parametrize(("promise", "history"), PLANTED.values(), ids=PLANTED.keys())
 def test_a_planted_fault_is_caught_under_its_name(promise: str, history: Sequence[Event]) -> None:
     assert promise in broken(history)

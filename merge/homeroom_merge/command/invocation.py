@@ -9,8 +9,8 @@ import asyncpg
 import typer
 from rich.console import Console
 
-from homeroom.errors import HomeroomError
 from homeroom_merge.assembly import AssemblyError
+from homeroom_merge.connectors.hub import HubError
 from homeroom_merge.formatters.mapping import MappingFaults
 from homeroom_merge.run import InProgressError
 from homeroom_merge.settings import SettingsError
@@ -43,7 +43,7 @@ _EXPECTED = (
     MappingFaults,
     InProgressError,
     OtherSchemaError,
-    HomeroomError,
+    HubError,
     OSError,
     asyncpg.PostgresError,
 )

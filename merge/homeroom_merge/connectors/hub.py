@@ -17,6 +17,7 @@ import anyio
 from homeroom import Client, ResyncNeeded, RetryLater
 from homeroom.answers import RecordAnswer, Result, TypeAvailability
 from homeroom.errors import Code, error
+from homeroom.errors import HomeroomError as HubError
 from homeroom.pacing import Backoff
 from homeroom_merge.records import State
 from homeroom_merge.values import Json
@@ -26,6 +27,18 @@ _CUTS_MAX = 20
 """In a row, with nothing coming between."""
 
 T = TypeVar("T")
+
+__all__ = [
+    "Hub",
+    "HubCursor",
+    "HubError",
+    "HubFetch",
+    "HubSeen",
+    "Rejected",
+    "Written",
+    "open_hub",
+    "read_catalogue",
+]
 
 
 @dataclass(frozen=True, slots=True)
