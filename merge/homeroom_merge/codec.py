@@ -54,12 +54,13 @@ def base_of(hub: str, sis: str, more: str | None, *, deleted: bool) -> Base:
 
 
 def awaited_text(awaited: Awaited) -> str:
-    return canonical({"base": _base_json(awaited.base), "earlier": list(awaited.earlier)})
+    said: Json = {"base": _base_json(awaited.base), "earlier": list(awaited.earlier), "wasGone": awaited.was_gone}
+    return canonical(said)
 
 
 def awaited_of(text: str) -> Awaited:
     said = orjson.loads(text)
-    return Awaited(_base_from(said["base"]), tuple(said["earlier"]))
+    return Awaited(_base_from(said["base"]), tuple(said["earlier"]), said["wasGone"])
 
 
 def change_text(change: Change) -> str:

@@ -120,7 +120,7 @@ async def fetch_sis(
         found.columns_missing = subject.sis_columns - columns
     verified = verify(_wanted(read, terms), verifier)
     found.faults = [(each.place, fault) for each in verified for fault in each.faults]
-    rows = [_sis_row(each) for each in {each.reading.key: each for each in verified if each.reading.key}.values()]
+    rows = [sis_row(each) for each in {each.reading.key: each for each in verified if each.reading.key}.values()]
     async with connection.transaction():
         await seen.store_sis(connection, subject.number, rows)
         if fetch.complete:
@@ -138,7 +138,8 @@ def _wanted(read: Sequence[tuple[Reading, str]], terms: Terms) -> list[tuple[Rea
     return [(reading, place) for reading, place in read if reading.faults or terms.type_of(reading.school_year)]
 
 
-def _sis_row(each: Verified) -> SisRow:
+def sis_row(each: Verified) -> SisRow:
+    """What is kept of a record that the SIS shows."""
     reading = each.reading
     state = State.FAILED if each.faults else State.DELETED if reading.deleted else State.LIVE
     return SisRow(

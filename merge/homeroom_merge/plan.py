@@ -78,3 +78,7 @@ class Change:
     set_aside: bool = False
     school: str | None = None
     school_year: int | None = None
+
+    def write_to(self, side: SideName) -> Write | None:
+        """What is written to a side, if anything."""
+        return next((write for write in self.writes if write.side == side), None)

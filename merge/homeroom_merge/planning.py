@@ -9,6 +9,7 @@ from uuid import UUID
 from homeroom_merge.guards import Standing, Tally, Verdict, judge, tally
 from homeroom_merge.merging import UNTOUCHED, merge
 from homeroom_merge.plan import Change, Conflict
+from homeroom_merge.reach import Reach
 from homeroom_merge.records import State
 from homeroom_merge.store import known as records
 from homeroom_merge.store import runs, seen
@@ -20,6 +21,9 @@ from homeroom_merge.values import ABSENT
 _AT_ONCE = 1_000
 RE_KEY = "proposed re-key"
 """The rule of a conflict that only a person settles: a new key of the SIS carries a number that another record had."""
+
+MOVING = "it moved each time it was about to be written"
+"""The rule of a conflict that the next run takes up by itself, once the record keeps still."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +44,12 @@ Links = Mapping[str, Mapping[str, str | None]]
 """By entity, the hub id of each key of the SIS that is there."""
 
 
-def merge_with(terms: Terms, links: Links, now: datetime) -> Merge:
+def merge_with(terms: Terms, links: Links, now: datetime, reach: Reach) -> Merge:
     """The merge of a run."""
 
     def merged(each: Numbered) -> Change:
-        change = merge(each.known, terms.shape, terms.rules, terms.policy, now)
+        known = reach.seen(each.known)
+        change = reach.within(merge(known, terms.shape, terms.rules, terms.policy, now), known)
         if change is UNTOUCHED or not change.writes:
             return change
         missing = _missing(each, terms, links)
@@ -95,6 +100,18 @@ async def plan_anew(connection: Conn, run: UUID, numbers: Sequence[int], merged:
             found = await records.read(connection, page)
             changes = [(number, merged(found[number])) for number in page]
             await runs.replace_planned(connection, run, changes)
+
+
+async def give_up(connection: Conn, run: UUID, numbers: Sequence[int]) -> None:
+    """What has moved each time that it was about to be written is a conflict."""
+    for page in _pages(numbers):
+        async with connection.transaction():
+            for number, each in (await records.read(connection, page)).items():
+                known = each.known
+                base = ABSENT if known.base is None else known.base.hub
+                sis, hub = (ABSENT if side.body is None else side.body for side in (known.sis, known.hub))
+                await runs.note_conflicts(connection, number, [Conflict("", base, sis, hub, MOVING)])
+            await runs.note_outcomes(connection, run, [(number, "conflict", MOVING) for number in page])
 
 
 async def moved_since(connection: Conn, run: UUID, merged: Merge) -> list[tuple[int, Change]]:

@@ -1,43 +1,33 @@
 """One entity of one feed, step by step (merge.md 2): fetch, verify, merge, plan, guard, persist."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID, uuid4
 
 import orjson
 
 from homeroom_merge.codec import canonical
-from homeroom_merge.connectors.connector import Connector
-from homeroom_merge.connectors.hub import Hub
 from homeroom_merge.fetching import Fetched, fetch_hub, fetch_sis
-from homeroom_merge.formatters.formatter import Formatter
 from homeroom_merge.guards import Pass
 from homeroom_merge.persisting import Persisting
-from homeroom_merge.planning import Links, Merge, Planned, merge_with, moved_since, plan, plan_anew, plan_undo
+from homeroom_merge.plan import Change
+from homeroom_merge.planning import Links, Merge, Planned, give_up, merge_with, moved_since, plan, plan_anew, plan_undo
+from homeroom_merge.reach import Reach
+from homeroom_merge.sides import Sides as Sides
+from homeroom_merge.standing import look_again
 from homeroom_merge.store import runs, seen
 from homeroom_merge.store.connection import Conn
+from homeroom_merge.store.known import Numbered
 from homeroom_merge.terms import Terms
-from homeroom_merge.undoing import Wrote, undone
-from homeroom_merge.verification import Verifier
+from homeroom_merge.undoing import Span, Wrote, undone
 
 _ATTEMPTS_MAX = 3
-"""A record that moves on the hub while it is written is merged again so often; then a later run does it."""
+"""A record that moves on either side while it is written is merged again so often; then it is a conflict."""
 
 
 class InProgressError(Exception):
     """Somebody else works on this entity of this feed."""
-
-
-@dataclass(frozen=True, slots=True)
-class Sides:
-    """How both sides of an entity are reached, and what makes a record of either valid."""
-
-    hubs: Mapping[str, Hub]
-    connector: Connector
-    formatter: Formatter
-    hub_verifier: Verifier
-    sis_verifier: Verifier
 
 
 @dataclass(slots=True)
@@ -85,18 +75,19 @@ async def begin(connection: Conn, terms: Terms, sides: Sides, group_id: UUID, ru
 async def roll_up(connection: Conn, subject: int, terms: Terms, sides: Sides) -> None:
     """Find out what became of runs that were killed. What was approved is carried out, all else is planned anew."""
     for run, approved in (await runs.cut(connection, subject)).items():
-        persisting = Persisting(connection, run, terms, sides.hubs)
+        persisting = Persisting(connection, run, terms, sides)
         await persisting.resume()
         if approved:
             await persisting.persist(deletes=False)
             await persisting.persist(deletes=True)
+        await runs.leave_halfway(connection, run)
         await runs.end(connection, run, "finishedWithIssues" if approved else "cancelled")
 
 
 async def make_plan(connection: Conn, course: Course, links: Links, now: datetime, *, approved: bool = False) -> None:
     """Plan, and let the guards look at it: what may not go on by itself is `held`."""
     missing = course.sis.columns_missing if course.sis is not None else frozenset()
-    merged = merge_with(course.terms, links, now)
+    merged = merge_with(course.terms, links, now, course.sides.reach(course.terms))
     course.planned = await plan(connection, course.run, course.subject, course.terms, merged, now.date(), missing)
     await runs.replace_held(connection, course.subject, course.run)
     if course.may is Pass.NOTHING and not approved:
@@ -106,15 +97,18 @@ async def make_plan(connection: Conn, course: Course, links: Links, now: datetim
 
 async def persist(connection: Conn, course: Course, merged: Merge, *, deletes: bool) -> None:
     """Carry out the plan's creates and updates, or its deletes; what has moved meanwhile is merged again."""
-    persisting = Persisting(connection, course.run, course.terms, course.sides.hubs)
+    persisting = Persisting(connection, course.run, course.terms, course.sides)
+    await persisting.persist(deletes=deletes)
     for _ in range(_ATTEMPTS_MAX):
-        await persisting.persist(deletes=deletes)
         stale = await runs.numbers_with(connection, course.run, "stale")
         if not stale:
             return
         subject = await seen.find_subject(connection, course.terms.feed, course.terms.entity)
+        await look_again(connection, subject.number, course.terms, course.sides, stale)
         await fetch_hub(connection, subject, course.terms, course.sides.hubs, course.sides.hub_verifier)
         await plan_anew(connection, course.run, stale, merged)
+        await persisting.persist(deletes=deletes)
+    await give_up(connection, course.run, await runs.numbers_with(connection, course.run, "stale"))
 
 
 async def finish(connection: Conn, course: Course) -> str:
@@ -137,6 +131,8 @@ async def approve(connection: Conn, course: Course, merged: Merge, by: str) -> U
         raise InProgressError(f"a run of {course.terms.entity} of {course.terms.feed} is going on")
     await roll_up(connection, subject.number, course.terms, course.sides)
     await fetch_hub(connection, subject, course.terms, course.sides.hubs, course.sides.hub_verifier)
+    shown = await runs.numbers_with(connection, course.run, "planned")
+    await look_again(connection, subject.number, course.terms, course.sides, shown)
     async with connection.transaction():
         moved = await moved_since(connection, course.run, merged)
         await runs.decide(connection, course.run, "running", by)
@@ -156,7 +152,8 @@ async def undo(connection: Conn, terms: Terms, sides: Sides, run: UUID, now: dat
         await runs.begin(connection, subject.number, uuid4(), "undo", undoes=run), subject.number, terms, sides
     )
     wrote = await writes_of(connection, run)
-    merged = undo_with(terms, wrote, now)
+    await look_again(connection, subject.number, terms, sides, sorted(wrote))
+    merged = undo_with(terms, wrote, now, sides.reach(terms))
     course.planned = await plan_undo(connection, course.run, subject.number, terms, merged, sorted(wrote), now.date())
     if course.may is Pass.NOTHING:
         course.status = "held"
@@ -165,27 +162,33 @@ async def undo(connection: Conn, terms: Terms, sides: Sides, run: UUID, now: dat
 
 
 async def writes_of(connection: Conn, run: UUID) -> dict[int, Wrote]:
-    """What a run wrote to the hub, by the number of the record: from what stood there first to what it wrote last."""
+    """What a run wrote, by the number of the record: on each side from what stood there first to what it wrote last."""
     found: dict[int, Wrote] = {}
-    for intent in await runs.wrote(connection, run, "hub"):
+    for intent in await runs.wrote(connection, run):
         before = None if intent.before is None else orjson.loads(intent.before)
         after = None if intent.body is None else orjson.loads(intent.body)
-        first = found.get(intent.record)
-        found[intent.record] = Wrote(before if first is None else first.before, after)
+        wrote = found.get(intent.record, Wrote())
+        first = wrote.hub if intent.side == "hub" else wrote.sis
+        span = Span(before if first is None else first.before, after)
+        found[intent.record] = replace(wrote, hub=span) if intent.side == "hub" else replace(wrote, sis=span)
     return found
 
 
-def undo_with(terms: Terms, wrote: Mapping[int, Wrote], now: datetime) -> Merge:
+def undo_with(terms: Terms, wrote: Mapping[int, Wrote], now: datetime, reach: Reach) -> Merge:
     """The merge of a run that undoes another."""
-    return lambda each: undone(each.known, wrote[each.number], terms.shape, terms.rules, now)
+
+    def merged(each: Numbered) -> Change:
+        return reach.within(undone(each.known, wrote[each.number], terms.shape, terms.rules, now), each.known)
+
+    return merged
 
 
 async def merge_of(connection: Conn, course: Course, links: Links, now: datetime) -> Merge:
     """By what the plan of a run was made."""
-    found = await runs.find(connection, course.run)
+    found, reach = await runs.find(connection, course.run), course.sides.reach(course.terms)
     if found is None or found.undoes is None:
-        return merge_with(course.terms, links, now)
-    return undo_with(course.terms, await writes_of(connection, found.undoes), now)
+        return merge_with(course.terms, links, now, reach)
+    return undo_with(course.terms, await writes_of(connection, found.undoes), now, reach)
 
 
 async def _group(connection: Conn, run: UUID) -> UUID:

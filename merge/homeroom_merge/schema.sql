@@ -134,7 +134,7 @@ create table planned (
     change text not null,
     -- Deletes go last, and in the reverse order of entities.
     is_delete boolean not null,
-    -- planned | done | conflict | waits | stale | failed | unknown
+    -- planned | halfway (all but the SIS has it) | done | conflict | waits | stale | failed | unknown
     outcome text not null default 'planned',
     detail text not null default '',
     primary key (run, record)

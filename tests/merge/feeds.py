@@ -12,8 +12,8 @@ from homeroom_merge.connectors.hub import Hub
 from homeroom_merge.formatters.edfi import edfi_formatters, load_codes
 from homeroom_merge.group import Group
 from homeroom_merge.rules import Rules
-from homeroom_merge.run import Sides
 from homeroom_merge.shape import Shape
+from homeroom_merge.sides import Sides
 from homeroom_merge.store import connection as state
 from homeroom_merge.store import schema
 from homeroom_merge.terms import Terms

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import asyncpg
 import orjson
@@ -26,13 +26,25 @@ class Numbered:
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """What a record is once its change is done: base and link, or what it awaits. None: as it was."""
+    """What a record is once its change is done: base and link, or what it awaits. None: as it was.
+
+    A base that moves ends what was awaited.
+    """
 
     number: int
     hub_id: str | None
     base: Base | None = None
     awaiting: Awaited | None = None
     unlinked: bool = False
+    sis_key: str | None = None
+
+
+class SisShown(NamedTuple):
+    """What the SIS has since a write of ours, as a fetch would show it."""
+
+    state: str
+    body: str | None
+    covered: Sequence[str] | None
 
 
 async def changed(connection: Conn, subject: int) -> AsyncIterator[Numbered]:
@@ -94,7 +106,9 @@ async def settle(connection: Conn, records: Sequence[Settled]) -> None:
         update record
         set hub_id = coalesce($2, hub_id), base_hub = coalesce($3, base_hub), base_sis = coalesce($4, base_sis),
             base_deleted = coalesce($5, base_deleted),
-            base_more = case when $3::text is null then base_more else $6 end, awaiting = $7, unlinked = $8
+            base_more = case when $3::text is null then base_more else $6 end,
+            awaiting = case when $3::text is null then coalesce($7, awaiting) else $7 end, unlinked = $8,
+            sis_key = coalesce(sis_key, $9)
         where number = $1
         """,
         [
@@ -104,6 +118,7 @@ async def settle(connection: Conn, records: Sequence[Settled]) -> None:
                 *_base_columns(each.base),
                 None if each.awaiting is None else awaited_text(each.awaiting),
                 each.unlinked,
+                each.sis_key,
             )
             for each in records
         ],
@@ -118,6 +133,39 @@ async def show_written(connection: Conn, rows: Sequence[tuple[int, str, int]]) -
         """,
         rows,
     )
+
+
+async def show_sis(connection: Conn, number: int, shown: SisShown) -> None:
+    """What the SIS has since a write of ours: the next fetch may be a delta that does not tell."""
+    await connection.execute(
+        """
+        update record
+        set sis_state = $2, sis_seen = coalesce($3, sis_seen), sis_covered = coalesce($4, sis_covered), sis_absences = 0
+        where number = $1
+        """,
+        number,
+        *shown,
+    )
+
+
+async def unknown(connection: Conn, subject: int) -> list[int]:
+    """Records of which nobody can tell whether the SIS has what was written last."""
+    rows = await connection.fetch(
+        """
+        select r.number from record r
+        where r.subject = $1 and r.awaiting is not null and (
+            select j.result from journal j where j.record = r.number and j.side = 'sis' order by j.number desc limit 1
+        ) = 'unknown'
+        order by r.number
+        """,
+        subject,
+    )
+    return [row["number"] for row in rows]
+
+
+async def await_no_longer(connection: Conn, numbers: Sequence[int]) -> None:
+    """Somebody asks for it: what is awaited counts as not written, and the next run plans it again."""
+    await connection.execute("update record set awaiting = null where number = any($1::bigint[])", numbers)
 
 
 def _base_columns(base: Base | None) -> tuple[str | None, str | None, bool | None, str | None]:

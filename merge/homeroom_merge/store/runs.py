@@ -189,16 +189,37 @@ async def planned_of(connection: Conn, run: UUID, numbers: Sequence[int]) -> lis
 
 async def next_planned(connection: Conn, run: UUID, limit: int, *, deletes: bool) -> list[tuple[int, Change]]:
     """The next changes of a plan that are to be carried out: those that delete something, or the others."""
+    return await _next(connection, run, "planned", limit, deletes=deletes)
+
+
+async def next_halfway(connection: Conn, run: UUID, limit: int, *, deletes: bool) -> list[tuple[int, Change]]:
+    """The next of those that only the SIS does not have yet."""
+    return await _next(connection, run, "halfway", limit, deletes=deletes)
+
+
+async def _next(connection: Conn, run: UUID, outcome: str, limit: int, *, deletes: bool) -> list[tuple[int, Change]]:
     rows = await connection.fetch(
         """
         select record, change from planned
-        where run = $1 and outcome = 'planned' and is_delete = $3 order by record limit $2
+        where run = $1 and outcome = $2 and is_delete = $3 order by record limit $4
         """,
         run,
-        limit,
+        outcome,
         deletes,
+        limit,
     )
     return [(row["record"], change_of(row["change"])) for row in rows]
+
+
+async def leave_halfway(connection: Conn, run: UUID) -> None:
+    """A run ends that was cut: what only the SIS does not have is merged anew by the next."""
+    await connection.execute(
+        """
+        update planned set outcome = 'failed', detail = 'cut off before the SIS had it'
+        where run = $1 and outcome = 'halfway'
+        """,
+        run,
+    )
 
 
 async def note_conflicts(connection: Conn, record: int, conflicts: Sequence[Conflict]) -> None:
@@ -325,15 +346,14 @@ async def open_intents(connection: Conn, run: UUID) -> list[Intent]:
     return [Intent(*row.values()) for row in rows]
 
 
-async def wrote(connection: Conn, run: UUID, side: str) -> list[Intent]:
-    """What a run is known to have written to a side."""
+async def wrote(connection: Conn, run: UUID) -> list[Intent]:
+    """What a run is known to have written, first to last."""
     rows = await connection.fetch(
         """
         select record, side, kind, idempotency_key as key, hub_id, body, expected_version, before
-        from journal where run = $1 and side = $2 and result = 'done' order by number
+        from journal where run = $1 and result = 'done' order by number
         """,
         run,
-        side,
     )
     return [Intent(*row.values()) for row in rows]
 
@@ -352,6 +372,24 @@ async def note_results(connection: Conn, run: UUID, key: UUID, results: Sequence
         [result for _, result, _, _ in results],
         [detail for _, _, detail, _ in results],
         [version for _, _, _, version in results],
+    )
+
+
+async def note_sis_result(
+    connection: Conn, run: UUID, intent: Intent, result: str, detail: str, body: str | None
+) -> None:
+    """What became of a write to the SIS, and what it shows by now: None where that is what was intended."""
+    await connection.execute(
+        """
+        update journal set result = $4, detail = $5, body = coalesce($6, body), ended_at = now()
+        where run = $1 and idempotency_key = $2 and record = $3 and result is null
+        """,
+        run,
+        intent.key,
+        intent.record,
+        result,
+        detail,
+        body,
     )
 
 

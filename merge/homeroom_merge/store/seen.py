@@ -161,6 +161,18 @@ async def count_absences(
     )
 
 
+async def miss_sis(connection: Conn, subject: int, keys: Sequence[str]) -> None:
+    """The SIS was asked for these and does not have them, which is no absence from a feed."""
+    await connection.execute(
+        """
+        update record set sis_state = 'absent'
+        where subject = $1 and sis_key = any($2::text[]) and sis_state in ('live', 'failed')
+        """,
+        subject,
+        keys,
+    )
+
+
 async def move_hub_cursor(connection: Conn, subject: int, cursor: str) -> None:
     await connection.execute(
         "update subject set hub_cursor = $2, hub_fetched_at = now() where number = $1", subject, cursor
