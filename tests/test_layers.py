@@ -138,6 +138,7 @@ MERGE_FLOORS = [
     "report_html",
     "store",
     "connectors",
+    "testing",
     "backup",
     "sides",
     "fetching",

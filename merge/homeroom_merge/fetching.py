@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import tzinfo
 
 import orjson
 
@@ -120,7 +121,10 @@ async def fetch_sis(
         found.columns_missing = subject.sis_columns - columns
     verified = verify(_wanted(read, terms), verifier)
     found.faults = [(each.place, fault) for each in verified for fault in each.faults]
-    rows = [sis_row(each) for each in {each.reading.key: each for each in verified if each.reading.key}.values()]
+    rows = [
+        sis_row(each, terms.rules.zone)
+        for each in {each.reading.key: each for each in verified if each.reading.key}.values()
+    ]
     async with connection.transaction():
         await seen.store_sis(connection, subject.number, rows)
         if fetch.complete:
@@ -138,9 +142,9 @@ def _wanted(read: Sequence[tuple[Reading, str]], terms: Terms) -> list[tuple[Rea
     return [(reading, place) for reading, place in read if reading.faults or terms.type_of(reading.school_year)]
 
 
-def sis_row(each: Verified) -> SisRow:
-    """What is kept of a record that the SIS shows."""
-    reading = each.reading
+def sis_row(each: Verified, zone: tzinfo) -> SisRow:
+    """What is kept of a record that the SIS shows. `zone`: of times that name none."""
+    reading, at = each.reading, each.reading.changed_at
     state = State.FAILED if each.faults else State.DELETED if reading.deleted else State.LIVE
     return SisRow(
         reading.key,
@@ -151,6 +155,7 @@ def sis_row(each: Verified) -> SisRow:
         reading.school_year,
         reading.number,
         _faults_text(each.faults),
+        at if at is None or at.tzinfo else at.replace(tzinfo=zone),
     )
 
 

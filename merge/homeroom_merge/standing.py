@@ -43,7 +43,10 @@ async def look_again(connection: Conn, subject: int, terms: Terms, sides: Sides,
     if not keys or not can_look(sides.connector.abilities):
         return
     found = await _found(sides, terms.entity, keys)
-    rows = [sis_row(each) for each in verify([(each.reading, each.place) for each in found], sides.sis_verifier)]
+    rows = [
+        sis_row(each, terms.rules.zone)
+        for each in verify([(each.reading, each.place) for each in found], sides.sis_verifier)
+    ]
     async with connection.transaction():
         await seen.store_sis(connection, subject, list({row.sis_key: row for row in rows}.values()))
         await seen.miss_sis(connection, subject, sorted(keys - {row.sis_key for row in rows}))

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
 
 from homeroom_merge.records import Fault
@@ -28,7 +29,7 @@ class Reading:
     """A row in the hub's shape. References to other entities are SIS keys; links turn them into hub ids.
 
     `number`: what else identifies it (a student number), for proposals of re-keys. `covered`: the members that this row
-    speaks of. With faults the record is reported and left out.
+    speaks of. With faults the record is reported and left out. `changed_at`: when it changed, if the source tells.
     """
 
     key: str
@@ -39,6 +40,7 @@ class Reading:
     number: str | None = None
     deleted: bool = False
     faults: tuple[Fault, ...] = ()
+    changed_at: datetime | None = None
 
 
 class Formatter(Protocol):

@@ -42,6 +42,7 @@ class SisRow(NamedTuple):
     school_year: int | None
     identifier: str | None
     faults: str | None = None
+    changed_at: datetime | None = None
 
 
 async def find_subject(connection: Conn, feed: str, entity: str) -> Subject:
@@ -106,20 +107,23 @@ async def store_sis(connection: Conn, subject: int, rows: Sequence[SisRow]) -> N
     await connection.execute(
         """
         insert into record (subject, sis_key, sis_state, sis_seen, sis_covered, school, school_year, identifier,
-                            sis_faults)
-        select $1, u.key, u.state, u.body, string_to_array(u.covered, ','), u.school, u.year, u.identifier, u.faults
+                            sis_faults, sis_changed_at)
+        select $1, u.key, u.state, u.body, string_to_array(u.covered, ','), u.school, u.year, u.identifier, u.faults,
+               u.changed_at
         from unnest($2::text[], $3::seen_state[], $4::text[], $5::text[], $6::text[], $7::int[], $8::text[],
-                    $9::text[]) as u(key, state, body, covered, school, year, identifier, faults)
+                    $9::text[], $10::timestamptz[])
+             as u(key, state, body, covered, school, year, identifier, faults, changed_at)
         on conflict (subject, sis_key) where sis_key is not null do update
         set sis_state = excluded.sis_state, sis_faults = excluded.sis_faults, sis_absences = 0,
             sis_seen = coalesce(excluded.sis_seen, record.sis_seen),
             sis_covered = coalesce(excluded.sis_covered, record.sis_covered),
+            sis_changed_at = coalesce(excluded.sis_changed_at, record.sis_changed_at),
             school = coalesce(excluded.school, record.school),
             school_year = coalesce(excluded.school_year, record.school_year),
             identifier = coalesce(excluded.identifier, record.identifier)
         """,
         subject,
-        *_columns(rows, 8),
+        *_columns(rows, 9),
     )
 
 
