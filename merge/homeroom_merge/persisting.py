@@ -37,6 +37,8 @@ class Persisting:
     async def persist(self, *, deletes: bool) -> None:
         """The planned creates and updates, or the deletes. Raises HomeroomError; what was done by then is known."""
         while page := await runs.next_planned(self._connection, self._run, _AT_ONCE, deletes=deletes):
+            for number, change in page:
+                await runs.note_conflicts(self._connection, number, change.conflicts)
             await self._without_writes([each for each in page if _is_told(each[1])])
             await self._hub.write([each for each in page if not _is_told(each[1])])
         while page := await runs.next_halfway(self._connection, self._run, _AT_ONCE, deletes=deletes):
@@ -52,8 +54,6 @@ class Persisting:
                 for number, change in going.items()
             ]
             await records.settle(self._connection, done)
-            for number, change in page:
-                await runs.note_conflicts(self._connection, number, change.conflicts)
             outcomes = [(number, _outcome(change), change.note) for number, change in page]
             await runs.note_outcomes(self._connection, self._run, outcomes)
 

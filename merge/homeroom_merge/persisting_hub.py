@@ -51,7 +51,7 @@ class HubWrites:
                 by_call[self._call_of(change)].append((number, change))
         for together in by_call.values():
             await self._write(together)
-        passed = [(number, "halfway", "") for number, change in page if change.write_to("hub") is None]
+        passed = [(number, "halfway", change.note) for number, change in page if change.write_to("hub") is None]
         await runs.note_outcomes(self._connection, self._run, passed)
 
     async def _write(self, together: Sequence[tuple[int, Change]]) -> None:
@@ -67,7 +67,6 @@ class HubWrites:
             before = canonical(hub.body) if hub.state is State.LIVE else None
             told = (change.hub_id, body, write.expected_version, before)
             sent.append((change, Intent(number, "hub", write.kind, key, *told)))
-            await runs.note_conflicts(self._connection, number, ())
         await runs.intend(self._connection, self._run, [intent for _, intent in sent])
         await self._send(key, sent)
 

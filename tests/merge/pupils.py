@@ -107,7 +107,8 @@ class School:
         """The feed, with rules of the test's."""
         catalogue = (await self.client.notification_types()).notification_types
         (schema,) = [each["schema"] for each in catalogue if each["name"] == self.entity]
-        formatter, types = Pupils(self.entity), {None: self.entity}
+        formatter = Pupils(self.entity)
+        types: dict[int | None, str] = {None: self.entity}
         schools = frozenset({"S.91"})
         rules = rules or Rules(self.entity)
         terms = Terms("raven", self.entity, types, schools, ("A.9",), Shape.of(schema), rules, feeds_before_delete=1)

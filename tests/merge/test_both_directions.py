@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from homeroom_merge.codec import canonical
 from homeroom_merge.connectors.sql import SqlDatabase
 from homeroom_merge.records import Method
 from homeroom_merge.rules import Rules
@@ -32,12 +33,12 @@ async def school(database_of_test: str, settings: Settings, file: File) -> Async
     await sis.close()
 
 
-async def agreed(school: School, file: File, *keys: str, **more: object) -> None:
+async def agreed(school: School, file: File, *keys: str) -> None:
     """Both sides have these pupils, and agree on them."""
     for key in keys:
-        file.put(key, first="Ada", last="Bear", phones=json.dumps([HOME]), **more)
+        file.put(key, first="Ada", last="Bear", phones=json.dumps([HOME]))
     await school.merge()
-    assert await school.hub() == file.bodies() == {key: pupil(phones=[HOME], **more) for key in keys}
+    assert await school.hub() == file.bodies() == {key: pupil(phones=[HOME]) for key in keys}
     file.writes()
 
 
@@ -58,7 +59,7 @@ async def test_edits_of_both_sides_meet_in_one_run(school: School, file: File) -
     course = await school.merge()
     assert course.status == "success"
     hub, sis = await school.hub(), file.bodies()
-    assert hub == sis
+    assert {key: _as_sis(body) for key, body in hub.items()} == {key: _as_sis(body) for key, body in sis.items()}
     assert hub["r1"]["firstName"] == "Eve"
     assert hub["r1"]["lastName"] == "Wolf"
     assert sorted(phone["type"] for phone in hub["r1"]["phones"]) == ["home", "mobile", "work"]
@@ -133,7 +134,7 @@ async def test_a_first_merge_of_two_full_sides_ends_equal(school: School, file: 
         await school.say(f"r{number + 2}", pupil(last=f"Hub{number % 2}", username=f"u{number}"))
     await school.merge(Rules("Student", Method.RESOLVE_AS_SIS))
     assert await school.hub() == file.bodies()
-    assert (await school.hub())["r2"] == pupil(last="Sis0", username="u0")
+    assert (await school.hub())["r2"] == pupil(last="Sis0"), "an empty cell clears here"
     assert await is_calm(school, Rules("Student", Method.RESOLVE_AS_SIS))
 
 
@@ -154,10 +155,11 @@ async def test_what_the_sis_cannot_express_is_no_difference(school: School, file
 
 
 async def test_only_records_of_the_feeds_schools_are_made_in_the_sis(school: School, file: File) -> None:
+    await agreed(school, file, "r1")
     await school.say("heron1", pupil("Not", "Ours"))
     await school.say("raven1", pupil("Just", "Ours"))
     await school.merge()
-    assert set(file.rows()) == {"raven1"}
+    assert set(file.rows()) == {"r1", "raven1"}
     assert await is_calm(school)
 
 
@@ -234,7 +236,7 @@ async def test_random_edits_of_both_sides_end_equal(school: School, file: File, 
 def _as_sis(body: Json) -> Json:
     """As the SIS can say it; items have no order here."""
     cut = {name: value[:NAME_MAX] if isinstance(value, str) else value for name, value in body.items()}
-    return cut | ({"phones": sorted(map(str, cut["phones"]))} if "phones" in cut else {})
+    return cut | ({"phones": sorted(map(canonical, cut["phones"]))} if "phones" in cut else {})
 
 
 async def test_the_newer_of_two_edits_stands(school: School, file: File) -> None:
