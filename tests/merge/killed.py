@@ -1,4 +1,4 @@
-"""A merge that is killed at a given point: between any two things that it does to its state or to the hub."""
+"""A merge that is killed at a given point: between any two things that it does to its state, to the hub or to a SIS."""
 
 import asyncio
 import os
@@ -11,16 +11,19 @@ from typing import Any
 
 from homeroom import Client
 from homeroom_merge.connectors.hub import Hub
+from homeroom_merge.connectors.sql import SqlDatabase
 from homeroom_merge.store import known, runs, seen
 from tests.merge.feeds import group_of, opened_state
+from tests.merge.pupils import TABLE, Pupils, feed_of
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 ENTITIES = ("SchoolAuthority", "School", "Student")
 _POINTS = (
     (seen, "store_hub", "store_sis", "count_absences", "link_alike", "move_hub_cursor", "move_sis_cursor", "draw_ids"),
-    (runs, "begin", "store_plan", "intend", "note_results", "note_outcomes", "end", "decide"),
-    (known, "settle", "show_written"),
+    (runs, "begin", "store_plan", "intend", "note_results", "note_sis_result", "note_outcomes", "end", "decide"),
+    (known, "settle", "show_written", "show_sis"),
     (Hub, "write"),
+    (SqlDatabase, "write"),
 )
 
 
@@ -49,16 +52,20 @@ def kill_at(point: int) -> Callable[[], int]:
     return lambda: passed
 
 
-async def main(url: str, key: str, state_url: str, folder: str, point: int) -> None:
-    """Merge what is in the folder, and approve what is held; the feed is named as the folder is."""
-    passed = kill_at(point)
+async def main(url: str, key: str, state_url: str, source: str, point: int) -> None:
+    """Merge what is in a folder or a SQLite file, and approve what is held; the feed is named as the source is."""
+    passed, path = kill_at(point), Path(source)
     async with opened_state(state_url) as own, Client(url, key, "A.9", retry_seconds=20) as client:
-        group = await group_of(client, own, Path(folder), ENTITIES, frozenset({"S.91"}), "A.9", Path(folder).name)
+        if path.suffix == ".sqlite":
+            sis = SqlDatabase(f"sqlite:///{path}", {"Student": TABLE})
+            group = await feed_of(client, own, sis, Pupils(prefix=path.stem), feed=path.stem)
+        else:
+            group = await group_of(client, own, path, ENTITIES, frozenset({"S.91"}), "A.9", path.name)
         courses = await group.run(NOW)
         await group.approve([course.run for course in courses if course.status == "held"], NOW, "tests")
     sys.stdout.write(str(passed()))
 
 
 if __name__ == "__main__":
-    address, api_key, database, interchange, at = sys.argv[1:]
-    asyncio.run(main(address, api_key, database, interchange, int(at)))
+    address, api_key, database, folder_or_file, at = sys.argv[1:]
+    asyncio.run(main(address, api_key, database, folder_or_file, int(at)))

@@ -4,7 +4,7 @@ import json
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, closing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from uuid import uuid4
@@ -52,8 +52,9 @@ TABLE = SqlTable("pupil", "id")
 class Pupils:
     """Between rows of pupils and students (or staff); `locker` is the SIS's own."""
 
-    def __init__(self, entity: str = "Student") -> None:
+    def __init__(self, entity: str = "Student", prefix: str = "") -> None:
         self.entity = entity
+        self.prefix = prefix
         self.fields = frozenset({*COLUMNS.values(), "phones"})
 
     def read(self, row: Row) -> Reading:
@@ -77,10 +78,10 @@ class Pupils:
         )
 
     def write(self, key: str, body: Json, row: Row | None) -> Row:
-        """The row with what the hub says; a pupil of an unknown school is of Raven."""
+        """The row with what the hub says; pupils with the prefix are of Raven, others of Heron."""
         cells = {column: _cut(body.get(name)) for column, name in COLUMNS.items()}
         phones = json.dumps(body["phones"]) if "phones" in body else None
-        stood = {"id": key, "school": "S.92" if key.startswith("heron") else "S.91"} if row is None else row
+        stood = {"id": key, "school": "S.91" if key.startswith(self.prefix) else "S.92"} if row is None else row
         return {**stood, **cells, "phones": phones}
 
 
@@ -92,6 +93,27 @@ def pupil(first: str = "Ada", last: str = "Bear", **more: object) -> Json:
     return {"firstName": first, "lastName": last, **more}
 
 
+async def feed_of(
+    client: Client,
+    own: asyncpg.Connection,
+    sis: Connector,
+    formatter: Pupils,
+    rules: Rules | None = None,
+    change: Callable[[Terms], Terms] = lambda terms: terms,
+    feed: str = "raven",
+) -> Group:
+    """A feed of one entity that speaks for one school."""
+    entity = formatter.entity
+    catalogue = (await client.notification_types()).notification_types
+    (schema,) = [each["schema"] for each in catalogue if each["name"] == entity]
+    types: dict[int | None, str] = {None: entity}
+    told = (rules or Rules(entity),)
+    terms = Terms(feed, entity, types, frozenset({"S.91"}), ("A.9",), Shape.of(schema), *told, feeds_before_delete=1)
+    verifiers = Verifier(schema), Verifier(schema, formatter.fields)
+    sides = Sides({"A.9": Hub(client)}, sis, formatter, *verifiers, pacing=AT_ONCE)
+    return Group(own, {entity: change(terms)}, {entity: sides})
+
+
 @dataclass
 class School:
     """A Core and a SIS, and what people do in either."""
@@ -101,20 +123,13 @@ class School:
     own: asyncpg.Connection
     sis: Connector
     entity: str = "Student"
-    change: Callable[[Terms], Terms] = field(default=lambda terms: terms)
+    change: Callable[[Terms], Terms] = lambda terms: terms
+    prefix: str = ""
 
     async def group(self, rules: Rules | None = None) -> Group:
         """The feed, with rules of the test's."""
-        catalogue = (await self.client.notification_types()).notification_types
-        (schema,) = [each["schema"] for each in catalogue if each["name"] == self.entity]
-        formatter = Pupils(self.entity)
-        types: dict[int | None, str] = {None: self.entity}
-        schools = frozenset({"S.91"})
-        rules = rules or Rules(self.entity)
-        terms = Terms("raven", self.entity, types, schools, ("A.9",), Shape.of(schema), rules, feeds_before_delete=1)
-        verifiers = Verifier(schema), Verifier(schema, formatter.fields)
-        sides = Sides({"A.9": Hub(self.client)}, self.sis, formatter, *verifiers, pacing=AT_ONCE)
-        return Group(self.own, {self.entity: self.change(terms)}, {self.entity: sides})
+        formatter = Pupils(self.entity, self.prefix)
+        return await feed_of(self.client, self.own, self.sis, formatter, rules, self.change)
 
     async def merge(self, rules: Rules | None = None) -> Course:
         """One run; what is held is approved."""

@@ -155,6 +155,7 @@ async def test_what_the_sis_cannot_express_is_no_difference(school: School, file
 
 
 async def test_only_records_of_the_feeds_schools_are_made_in_the_sis(school: School, file: File) -> None:
+    school.prefix = "r"
     await agreed(school, file, "r1")
     await school.say("heron1", pupil("Not", "Ours"))
     await school.say("raven1", pupil("Just", "Ours"))

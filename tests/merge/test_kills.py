@@ -4,19 +4,23 @@ import os
 import random
 import signal
 import sys
+from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from uuid import uuid4
 
 import anyio
 import asyncpg
 import pytest
 
+from homeroom_merge.values import Json
 from homeroom_server import operations
 from homeroom_server.settings import Settings
 from tests.conftest import Core, open_core
 from tests.merge.feeds import on_the_hub
 from tests.merge.interchanges import ORGANIZATIONS, put, student
+from tests.merge.pupils import File, pupil
 
 ORGANIZATIONS_OF_THE_CORE = "code,name,parent\nO.1,Ministry,\nA.9,Elk,O.1\nS.91,Raven,A.9\n"
 POINTS = int(os.environ.get("HOMEROOM_MERGE_KILLS", "8"))
@@ -25,7 +29,7 @@ NEVER = 10**9
 TWICE = """
     select count(*) from homeroom_merge.journal j join homeroom_merge.run r on r.id = j.run
     join homeroom_merge.subject s on s.number = r.subject join homeroom_merge.feed f on f.number = s.feed
-    where f.name = $1 and j.result = 'done' group by j.record having count(*) > 1
+    where f.name = $1 and j.result = 'done' group by j.record, j.side, j.kind having count(*) > 1
 """
 UNFINISHED = "select count(*) from homeroom_merge.run where status = 'running'"
 
@@ -38,9 +42,9 @@ class Merge:
     key: str
     state_url: str
 
-    async def run(self, folder: Path, point: int) -> tuple[int, str]:
+    async def run(self, source: Path, point: int) -> tuple[int, str]:
         """(exit code, what it printed)."""
-        arguments = [self.core.base_url, self.key, self.state_url, str(folder), str(point)]
+        arguments = [self.core.base_url, self.key, self.state_url, str(source), str(point)]
         command = [sys.executable, "-m", "tests.merge.killed", *arguments]
         done = await anyio.run_process(command, check=False, cwd=Path(__file__).parent.parent.parent)
         assert done.returncode in (0, -signal.SIGKILL), done.stderr.decode()
@@ -81,4 +85,50 @@ async def test_a_merge_that_is_killed_anywhere_is_finished_by_the_next(merge: Me
         students = {each: body for each, body in (await on_the_hub(merge.core, "Student")).items() if name in each}
         assert len(students) == 5, f"killed at point {point} of {count}"
         assert await own.fetch(TWICE, name) == [], f"killed at point {point} of {count}"
+    assert await own.fetchval(UNFINISHED) == 0
+
+
+async def edited(merge: Merge, folder: Path, name: str) -> File:
+    """A SIS that had agreed with the hub on three pupils, before both sides were edited."""
+    file = File(folder / f"{name}.sqlite")
+    for number in range(1, 4):
+        file.put(f"{name}-{number}", first="Ada", last="Bear")
+    await merge.run(file.path, NEVER)
+    async with merge.core.client_with(merge.key, "A.9") as client:
+        found = (await client.get("Student", [{"id": f"{name}-{number}"} for number in (1, 3)])).records
+        said = {each["id"]: each["coreVersion"] for each in found} | {f"{name}-4": 0}
+        records = [
+            {"id": each, "expectedVersion": version, "deleted": False, "body": pupil("Hub")}
+            for each, version in said.items()
+        ]
+        results = (await client.submit("Student", records, uuid4())).results
+        assert not any(result["rejections"] for result in results)
+    for number in (2, 3, 5):
+        file.put(f"{name}-{number}", last="Sis", **({"first": "New"} if number == 5 else {}))
+    file.writes()
+    return file
+
+
+def wanted(name: str) -> dict[str, Json]:
+    names = [("Hub", "Bear"), ("Ada", "Sis"), ("Hub", "Sis"), ("Hub", "Bear"), ("New", "Sis")]
+    return {f"{name}-{number}": pupil(*each) for number, each in enumerate(names, 1)}
+
+
+@pytest.mark.timeout(1200)
+async def test_a_merge_of_both_sides_that_is_killed_anywhere_writes_nothing_twice(merge: Merge, tmp_path: Path) -> None:
+    undisturbed = await edited(merge, tmp_path, "undisturbed")
+    _, said = await merge.run(undisturbed.path, NEVER)
+    count, chance = int(said), random.Random(11)
+    assert count > 50
+    points = range(1, count + 1) if not POINTS else sorted(chance.sample(range(1, count + 1), POINTS))
+    own: asyncpg.Connection = await merge.core.connect()
+    for point in points:
+        name, told = f"killed{point}at", f"killed at point {point} of {count}"
+        file = await edited(merge, tmp_path, name)
+        assert (await merge.run(file.path, point))[0] == -signal.SIGKILL
+        assert (await merge.run(file.path, NEVER))[0] == 0
+        hub = {each: body for each, body in (await on_the_hub(merge.core, "Student")).items() if name in each}
+        assert hub == file.bodies() == wanted(name), told
+        assert Counter(file.writes()) == {f"{name}-{number}": 1 for number in (1, 3, 4)}, told
+        assert await own.fetch(TWICE, name) == [], told
     assert await own.fetchval(UNFINISHED) == 0
