@@ -11,8 +11,8 @@ from homeroom_merge.persisting_sis import SisWrites
 from homeroom_merge.plan import Change
 from homeroom_merge.settling import settled
 from homeroom_merge.sides import Sides
+from homeroom_merge.store import journal, runs
 from homeroom_merge.store import known as records
-from homeroom_merge.store import runs
 from homeroom_merge.store.connection import Conn
 from homeroom_merge.terms import Terms
 
@@ -30,7 +30,7 @@ class Persisting:
 
     async def resume(self) -> None:
         """Find out what became of writes that a crash cut off. Raises HomeroomError, OSError."""
-        intents = await runs.open_intents(self._connection, self._run)
+        intents = await journal.open_intents(self._connection, self._run)
         await self._hub.resume([intent for intent in intents if intent.side == "hub"])
         await self._sis.resume([intent for intent in intents if intent.side == "sis"])
 

@@ -15,11 +15,11 @@ from homeroom_merge.connectors.hub import Hub, Rejected, Written
 from homeroom_merge.plan import Change, Kind
 from homeroom_merge.records import State
 from homeroom_merge.settling import settled
+from homeroom_merge.store import journal, runs
 from homeroom_merge.store import known as records
-from homeroom_merge.store import runs
 from homeroom_merge.store.connection import Conn
+from homeroom_merge.store.journal import Intent
 from homeroom_merge.store.known import Settled
-from homeroom_merge.store.runs import Intent
 from homeroom_merge.terms import Terms
 
 _GONE = frozenset({Kind.DELETE})
@@ -67,7 +67,7 @@ class HubWrites:
             before = canonical(hub.body) if hub.state is State.LIVE else None
             told = (change.hub_id, body, write.expected_version, before)
             sent.append((change, Intent(number, "hub", write.kind, key, *told)))
-        await runs.intend(self._connection, self._run, [intent for _, intent in sent])
+        await journal.intend(self._connection, self._run, [intent for _, intent in sent])
         await self._send(key, sent)
 
     async def _send(self, key: UUID, sent: Sequence[tuple[Change, Intent]]) -> None:
@@ -95,7 +95,7 @@ class HubWrites:
                     case Rejected(is_stale, detail):
                         noted.append((number, "moved" if is_stale else "refused", detail, 0))
                         outcomes.append((number, "stale" if is_stale else "failed", detail))
-            await runs.note_results(self._connection, self._run, key, noted)
+            await journal.note_results(self._connection, self._run, key, noted)
             await records.settle(self._connection, done)
             await records.show_written(self._connection, shown)
             await runs.note_outcomes(self._connection, self._run, outcomes)

@@ -20,11 +20,11 @@ from homeroom_merge.records import Known, State
 from homeroom_merge.settling import rendered, settled
 from homeroom_merge.sides import Sides
 from homeroom_merge.standing import Standing, can_look, look
+from homeroom_merge.store import journal, runs
 from homeroom_merge.store import known as records
-from homeroom_merge.store import runs
 from homeroom_merge.store.connection import Conn
+from homeroom_merge.store.journal import Intent
 from homeroom_merge.store.known import SisShown
-from homeroom_merge.store.runs import Intent
 from homeroom_merge.terms import Terms
 
 _AWAITED = "written, and awaited until a feed shows it"
@@ -82,7 +82,7 @@ class SisWrites:
             await self._settle_unwritten(number, known, change, draft)
         else:
             intent = _intent(number, known, draft)
-            await runs.intend(self._connection, self._run, [intent])
+            await journal.intend(self._connection, self._run, [intent])
             outcome = await self._send(draft)
             if outcome.result == "unknown":
                 outcome = await self._found_out(intent, draft, in_flight=True)
@@ -122,6 +122,8 @@ class SisWrites:
                 return unknown
             again = await self._send(draft)
             return again if again.result == "done" else unknown
+        if draft.expected is None and self._abilities.gives_keys:
+            return unknown
         try:
             standing = (await self._look([draft.key])).get(draft.key)
         except OSError:
@@ -140,10 +142,10 @@ class SisWrites:
         """Write down what became of a write, and what the record is by it, at once."""
         number, reading = intent.record, self._reading(draft, outcome)
         after = _as_shown(change, reading)
-        key = draft.key if reading is None or not reading.key else reading.key
+        key = None if self._abilities.gives_keys and outcome.shown is None else _key(draft, reading)
         async with self._connection.transaction():
             body = None if reading is None else canonical(reading.body)
-            await runs.note_sis_result(self._connection, self._run, intent, outcome.result, outcome.detail, body)
+            await journal.note_sis_result(self._connection, self._run, intent, outcome.result, outcome.detail, body)
             match outcome.result:
                 case "done":
                     shown = self._abilities.read_back
@@ -202,6 +204,10 @@ def _intent(number: int, known: Known, draft: Draft) -> Intent:
     before = canonical(known.sis.body) if known.sis.state is State.LIVE else None
     body = None if draft.reading is None else canonical(draft.reading.body)
     return Intent(number, "sis", draft.kind, uuid4(), known.hub_id, body, 0, before)
+
+
+def _key(draft: Draft, reading: Reading | None) -> str:
+    return draft.key if reading is None or not reading.key else reading.key
 
 
 def _as_shown(change: Change, reading: Reading | None) -> Change:

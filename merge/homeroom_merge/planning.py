@@ -8,7 +8,7 @@ from uuid import UUID
 
 from homeroom_merge.guards import Standing, Tally, Verdict, judge, tally
 from homeroom_merge.merging import UNTOUCHED, merge
-from homeroom_merge.plan import Change, Conflict
+from homeroom_merge.plan import Change, Conflict, Kind
 from homeroom_merge.reach import Reach
 from homeroom_merge.records import State
 from homeroom_merge.store import known as records
@@ -46,13 +46,14 @@ Links = Mapping[str, Mapping[str, str | None]]
 
 def merge_with(terms: Terms, links: Links, now: datetime, reach: Reach) -> Merge:
     """The merge of a run."""
+    hub_ids = {entity: frozenset(linked.values()) for entity, linked in links.items()}
 
     def merged(each: Numbered) -> Change:
         known = reach.seen(each.known)
         change = reach.within(merge(known, terms.shape, terms.rules, terms.policy, now), known)
         if change is UNTOUCHED or not change.writes:
             return change
-        missing = _missing(each, terms, links)
+        missing = _missing(each, terms, links) or _missing_in_sis(change, terms, hub_ids)
         return replace(change, waits_for=missing) if missing else change
 
     return merged
@@ -155,6 +156,20 @@ def _missing(each: Numbered, terms: Terms, links: Links) -> tuple[tuple[str, str
         (found.entity, found.key)
         for found in terms.shape.references(body)
         if found.entity in links and found.key not in links[found.entity]
+    )
+
+
+def _missing_in_sis(
+    change: Change, terms: Terms, hub_ids: Mapping[str, frozenset[str | None]]
+) -> tuple[tuple[str, str], ...]:
+    """References of a record that is to be made in the SIS to what the SIS does not have."""
+    write = change.write_to("sis")
+    if write is None or write.kind is not Kind.CREATE or write.body is None:
+        return ()
+    return tuple(
+        (found.entity, found.key)
+        for found in terms.shape.references(write.body)
+        if found.entity in hub_ids and found.key not in hub_ids[found.entity]
     )
 
 

@@ -16,7 +16,7 @@ from homeroom_merge.planning import Links, Merge, Planned, give_up, merge_with, 
 from homeroom_merge.reach import Reach
 from homeroom_merge.sides import Sides as Sides
 from homeroom_merge.standing import look_again
-from homeroom_merge.store import runs, seen
+from homeroom_merge.store import journal, runs, seen
 from homeroom_merge.store.connection import Conn
 from homeroom_merge.store.known import Numbered
 from homeroom_merge.terms import Terms
@@ -164,7 +164,7 @@ async def undo(connection: Conn, terms: Terms, sides: Sides, run: UUID, now: dat
 async def writes_of(connection: Conn, run: UUID) -> dict[int, Wrote]:
     """What a run wrote, by the number of the record: on each side from what stood there first to what it wrote last."""
     found: dict[int, Wrote] = {}
-    for intent in await runs.wrote(connection, run):
+    for intent in await journal.wrote(connection, run):
         before = None if intent.before is None else orjson.loads(intent.before)
         after = None if intent.body is None else orjson.loads(intent.body)
         wrote = found.get(intent.record, Wrote())

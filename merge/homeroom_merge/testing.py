@@ -21,7 +21,7 @@ class MemorySis:
     What abilities without `read_back` show is the last `export`; others show at once what was written.
     """
 
-    def __init__(self, abilities: Abilities = DATABASE, *, key: str = "id", gives_keys: bool = False) -> None:
+    def __init__(self, abilities: Abilities = DATABASE, *, key: str = "id") -> None:
         self.abilities = abilities
         self.rows: dict[str, dict[str, Row]] = defaultdict(dict)
         self.writes: Counter[str] = Counter()
@@ -33,7 +33,6 @@ class MemorySis:
         self.meanwhile: Callable[[str], None] | None = None
         """Called with the key just before a record is written: somebody else's chance."""
         self._key = key
-        self._gives_keys = gives_keys
         self._faults: dict[str, deque[Fault]] = defaultdict(deque)
         self._moves: list[tuple[str, str]] = []
         self._exported: dict[str, dict[str, Row]] = {}
@@ -96,7 +95,7 @@ class MemorySis:
         stands = self.rows[entity].get(key)
         if self.abilities.conditional_write and stands != expected:
             return Outcome("moved", "it is not what it was", shown=stands)
-        if row is not None and stands is None and self._gives_keys:
+        if row is not None and stands is None and self.abilities.gives_keys:
             key = f"given-{len(self._moves)}"
             row = {**row, self._key: key}
         self.writes[key] += 1

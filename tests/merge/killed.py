@@ -12,15 +12,19 @@ from typing import Any
 from homeroom import Client
 from homeroom_merge.connectors.hub import Hub
 from homeroom_merge.connectors.sql import SqlDatabase
-from homeroom_merge.store import known, runs, seen
+from homeroom_merge.records import Method
+from homeroom_merge.rules import Rules
+from homeroom_merge.store import journal, known, runs, seen
 from tests.merge.feeds import group_of, opened_state
 from tests.merge.pupils import TABLE, Pupils, feed_of
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
+AS_HUB = Rules("Student", Method.RESOLVE_AS_HUB)
 ENTITIES = ("SchoolAuthority", "School", "Student")
 _POINTS = (
     (seen, "store_hub", "store_sis", "count_absences", "link_alike", "move_hub_cursor", "move_sis_cursor", "draw_ids"),
-    (runs, "begin", "store_plan", "intend", "note_results", "note_sis_result", "note_outcomes", "end", "decide"),
+    (runs, "begin", "store_plan", "note_outcomes", "end", "decide"),
+    (journal, "intend", "note_results", "note_sis_result"),
     (known, "settle", "show_written", "show_sis"),
     (Hub, "write"),
     (SqlDatabase, "write"),
@@ -58,7 +62,7 @@ async def main(url: str, key: str, state_url: str, source: str, point: int) -> N
     async with opened_state(state_url) as own, Client(url, key, "A.9", retry_seconds=20) as client:
         if path.suffix == ".sqlite":
             sis = SqlDatabase(f"sqlite:///{path}", {"Student": TABLE})
-            group = await feed_of(client, own, sis, Pupils(prefix=path.stem), feed=path.stem)
+            group = await feed_of(client, own, sis, Pupils(prefix=path.stem), AS_HUB, feed=path.stem)
         else:
             group = await group_of(client, own, path, ENTITIES, frozenset({"S.91"}), "A.9", path.name)
         courses = await group.run(NOW)

@@ -9,9 +9,13 @@ import pytest
 from homeroom_merge.connectors.connector import Abilities
 from homeroom_merge.merging import DeletePolicy, OnDelete
 from homeroom_merge.pacing import Pacing
-from homeroom_merge.records import Method
+from homeroom_merge.planning import merge_with
+from homeroom_merge.reach import Reach
+from homeroom_merge.records import Known, Method, Side, State
 from homeroom_merge.rules import Rules
+from homeroom_merge.shape import Shape
 from homeroom_merge.store import known
+from homeroom_merge.store.known import Numbered
 from homeroom_merge.terms import Terms
 from homeroom_merge.testing import DATABASE, DROP_OFF, Fault, MemorySis
 from homeroom_merge.values import Json
@@ -21,6 +25,7 @@ from tests.merge.pupils import NOW, Pupils, School, opened_school, pupil
 HUB = Rules("Student", Method.RESOLVE_AS_HUB)
 BASES = "select hub_id, base_hub = hub_seen as moved from homeroom_merge.record"
 NO_LOOK = Abilities(complete=True, write=True, conditional_write=True)
+GIVES_KEYS = replace(DATABASE, gives_keys=True)
 FIVE_TIMES: list[Fault] = ["transient"] * 5
 Opened = Callable[..., AbstractAsyncContextManager[School]]
 
@@ -302,7 +307,7 @@ async def test_an_approval_after_one_record_moved_writes_the_others_and_holds_it
 
 
 async def test_a_sis_that_gives_keys_names_the_record(opened: Opened) -> None:
-    async with opened(MemorySis(gives_keys=True)) as school:
+    async with opened(MemorySis(GIVES_KEYS)) as school:
         await agreed(school, "r1")
         await school.say("new", pupil("Eve"))
         assert (await outcome(school, "new"))[0] == "done"
@@ -312,6 +317,85 @@ async def test_a_sis_that_gives_keys_names_the_record(opened: Opened) -> None:
         assert (await outcome(school, "new"))[0] == "done"
         assert set(await school.hub()) == {"r1", "new"}, "the link holds"
         assert (await school.hub())["new"] == pupil("Eve", "Wolf")
+
+
+@pytest.mark.parametrize("abilities", [GIVES_KEYS, replace(DROP_OFF, gives_keys=True)])
+async def test_a_new_record_whose_answer_was_lost_is_known_by_what_it_says(
+    opened: Opened, abilities: Abilities
+) -> None:
+    async with opened(MemorySis(abilities)) as school:
+        await agreed(school, "r1")
+        sis_of(school).fail("new", "unknownWritten")
+        await school.say("new", pupil("Eve"))
+        assert (await outcome(school, "new"))[0] == "unknown"
+        sis_of(school).export()
+        for _ in range(2):
+            await school.merge()
+        assert await school.hub() == {"r1": pupil(), "new": pupil("Eve")}
+        (given,) = set(shown(school)) - {"r1"}
+        put(school, given, last="Wolf")
+        sis_of(school).export()
+        await school.merge()
+        assert (await school.hub())["new"] == pupil("Eve", "Wolf")
+        assert len(shown(school)) == 2
+
+
+class Crash(Exception):
+    """The end of a process."""
+
+
+@pytest.mark.parametrize(
+    ("abilities", "is_written", "ends"),
+    [
+        (DATABASE, False, "written"),
+        (DATABASE, True, "written"),
+        (NO_LOOK, False, "written"),
+        (NO_LOOK, True, "unknown"),
+        (DROP_OFF, False, "unknown"),
+        (DROP_OFF, True, "unknown"),
+    ],
+)
+async def test_a_crash_between_intent_and_result_is_found_out_or_unknown(
+    opened: Opened, abilities: Abilities, is_written: bool, ends: str
+) -> None:
+    async with opened(MemorySis(abilities)) as school:
+        await agreed(school, "r1")
+        sis = sis_of(school)
+
+        def crash(key: str) -> None:
+            sis.meanwhile = None
+            if is_written:
+                sis.writes[key] += 1
+                put(school, key, first="Eve")
+            raise Crash
+
+        sis.meanwhile = crash
+        await school.say("r1", pupil("Eve"))
+        with pytest.raises(Crash):
+            await school.merge()
+        course = await school.merge()
+        assert len(await known.unknown(school.own, course.subject)) == (ends == "unknown")
+        assert sis.writes["r1"] == (ends == "written" or is_written), "never twice"
+        assert (await outcome(school, "r1"))[0] == "nothing"
+        sis.export()
+        if ends == "written" or is_written:
+            await school.merge()
+            assert await has_moved_base(school, "r1")
+            assert shown(school)["r1"] == pupil("Eve")
+
+
+def test_what_is_made_in_the_sis_waits_for_what_it_refers_to() -> None:
+    class Placed(Pupils):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fields |= {"schoolId"}
+
+    shape = Shape.of({"type": "object", "properties": {"schoolId": {"type": "string", "x-reference": "School"}}})
+    terms = Terms("raven", "Student", {None: "Student"}, frozenset({"S.91"}), ("A.9",), shape, HUB)
+    record = Known(None, "r1", Side(State.LIVE, pupil(schoolId="91")), Side(State.ABSENT))
+    for linked, waits in (({}, (("School", "91"),)), ({"key": "91"}, ())):
+        merged = merge_with(terms, {"School": linked}, NOW, Reach(Placed(), terms.schools))
+        assert merged(Numbered(1, record, None)).waits_for == waits
 
 
 async def test_deletes_and_undeletes_reach_the_sis(opened: Opened) -> None:

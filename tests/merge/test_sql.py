@@ -92,7 +92,7 @@ async def test_all_of_an_entity_is_fetched_with_its_columns(database: SqlDatabas
     fetch, rows = await fetched(database, "Student")
     assert sorted(rows, key=lambda row: str(row["id"])) == [_pupil(number) for number in range(3)]
     assert (fetch.complete, fetch.failure) == (True, "")
-    assert fetch.coverage.columns == {"id", ODD, "grade", "changed at"}
+    assert fetch.coverage.columns == frozenset({"id", ODD, "grade", "changed at"})
 
 
 async def test_a_delta_has_what_changed_since_and_a_little_before(database: SqlDatabase) -> None:

@@ -20,6 +20,8 @@ class Abilities:
     conditional_write: bool = False
     read_back: bool = False
     """It shows at once what was written. A drop-off folder does not: what was written is awaited."""
+    gives_keys: bool = False
+    """It names new records itself, so that one whose answer was lost cannot be asked for."""
 
 
 @dataclass(frozen=True, slots=True)

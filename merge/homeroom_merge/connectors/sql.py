@@ -83,6 +83,7 @@ class SqlDatabase:
             write=writes,
             conditional_write=writes,
             read_back=True,
+            gives_keys=any(each.gives_keys for each in tables.values()),
         )
         self._tables = tables
         self._timeout_seconds = timeout_seconds

@@ -1,9 +1,8 @@
-"""Runs, their plans and the journal of their writes."""
+"""Runs and their plans."""
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import NamedTuple
 from uuid import UUID
 
 from homeroom_merge.codec import change_of, change_text, value_text
@@ -27,20 +26,6 @@ class Run:
     status: str
     group_id: UUID
     undoes: UUID | None
-
-
-class Intent(NamedTuple):
-    """A write that is about to be made; those that go in one call share its key."""
-
-    record: int
-    side: str
-    kind: str
-    key: UUID
-    hub_id: str | None
-    body: str | None
-    expected_version: int
-    before: str | None
-    """What stood there."""
 
 
 async def hold(connection: Conn, subject: int) -> bool:
@@ -321,76 +306,6 @@ async def latest(connection: Conn, feed: str, limit: int) -> list[tuple[UUID, He
 async def count_outcomes(connection: Conn, run: UUID) -> dict[str, int]:
     rows = await connection.fetch("select outcome, count(*) as n from planned where run = $1 group by outcome", run)
     return {row["outcome"]: row["n"] for row in rows}
-
-
-async def intend(connection: Conn, run: UUID, intents: Sequence[Intent]) -> None:
-    """Written down before anything is sent."""
-    await connection.executemany(
-        """
-        insert into journal (run, record, side, kind, idempotency_key, hub_id, body, expected_version, before)
-        values ($1, $2, $3, $4, $5, $6, $7, $8, $9)
-        """,
-        [(run, *intent) for intent in intents],
-    )
-
-
-async def open_intents(connection: Conn, run: UUID) -> list[Intent]:
-    """Those whose fate is not known, in the order they were written down: a crash came between."""
-    rows = await connection.fetch(
-        """
-        select record, side, kind, idempotency_key as key, hub_id, body, expected_version, before
-        from journal where run = $1 and result is null order by number
-        """,
-        run,
-    )
-    return [Intent(*row.values()) for row in rows]
-
-
-async def wrote(connection: Conn, run: UUID) -> list[Intent]:
-    """What a run is known to have written, first to last."""
-    rows = await connection.fetch(
-        """
-        select record, side, kind, idempotency_key as key, hub_id, body, expected_version, before
-        from journal where run = $1 and result = 'done' order by number
-        """,
-        run,
-    )
-    return [Intent(*row.values()) for row in rows]
-
-
-async def note_results(connection: Conn, run: UUID, key: UUID, results: Sequence[tuple[int, str, str, int]]) -> None:
-    """(record, result, detail, core version) of the writes that went under a key."""
-    await connection.execute(
-        """
-        update journal j set result = u.result, detail = u.detail, core_version = u.version, ended_at = now()
-        from unnest($3::bigint[], $4::text[], $5::text[], $6::bigint[]) as u(record, result, detail, version)
-        where j.run = $1 and j.idempotency_key = $2 and j.record = u.record and j.result is null
-        """,
-        run,
-        key,
-        [record for record, _, _, _ in results],
-        [result for _, result, _, _ in results],
-        [detail for _, _, detail, _ in results],
-        [version for _, _, _, version in results],
-    )
-
-
-async def note_sis_result(
-    connection: Conn, run: UUID, intent: Intent, result: str, detail: str, body: str | None
-) -> None:
-    """What became of a write to the SIS, and what it shows by now: None where that is what was intended."""
-    await connection.execute(
-        """
-        update journal set result = $4, detail = $5, body = coalesce($6, body), ended_at = now()
-        where run = $1 and idempotency_key = $2 and record = $3 and result is null
-        """,
-        run,
-        intent.key,
-        intent.record,
-        result,
-        detail,
-        body,
-    )
 
 
 def _deletes(change: Change) -> bool:

@@ -197,13 +197,25 @@ async def move_sis_cursor(connection: Conn, subject: int, cursor: str | None, co
 
 
 async def link_alike(connection: Conn, subject: int) -> int:
-    """Link records of the SIS to unlinked ones of the hub whose id is their key; how many."""
+    """Link records of the SIS to unlinked ones of the hub whose id is their key; how many.
+
+    Likewise to the one that was written to the SIS and is awaited under whatever key it gives, if there is just one.
+    """
     return int(
         await connection.fetchval(
             """
-            with pair as (
+            with alike as (
                 select s.number as sis, h.number as hub from record s join record h on h.subject = s.subject
                 where s.subject = $1 and s.hub_id is null and h.sis_key is null and h.hub_id = s.sis_key
+                union
+                select s.number, h.number from record s
+                join record h on h.subject = s.subject and h.awaiting::jsonb #> '{base,sis}' = s.sis_seen::jsonb
+                where s.subject = $1 and s.hub_id is null and h.sis_key is null and h.awaiting is not null
+            ), counted as (
+                select sis, hub, count(*) over (partition by sis) as of_sis, count(*) over (partition by hub) as of_hub
+                from alike
+            ), pair as (
+                select sis, hub from counted where of_sis = 1 and of_hub = 1
             ), freed as (
                 delete from record using pair where record.number = pair.hub
                 returning pair.sis, record.hub_id, record.hub_state, record.hub_seen, record.hub_version,
