@@ -41,6 +41,7 @@ class SisWrites:
         self._terms = terms
         self._sides = sides
         self._abilities = sides.connector.abilities
+        self._may_look_early = self._abilities.conditional_write or not self._abilities.by_id
         self._given_up = 0
 
     async def resume(self, intents: Sequence[Intent]) -> None:
@@ -64,8 +65,9 @@ class SisWrites:
         keys = {
             number: key_of(self._sides.formatter, stands[number].known, _write_of(change)) for number, change in page
         }
-        looked = await self._looked(list(keys.values()))
+        together = await self._looked(list(keys.values()))
         for number, change in page:
+            looked = together if self._may_look_early or together is None else await self._looked([keys[number]])
             if looked is None or self._given_up >= self._sides.pacing.given_up_in_a_row_max:
                 await self._tell(number, "failed", _DOWN)
             else:

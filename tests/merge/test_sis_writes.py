@@ -125,6 +125,23 @@ async def test_a_record_that_moves_while_it_is_written_is_merged_again(school: S
     assert await outcome(school, "r1") == ("nothing", "")
 
 
+async def test_a_sis_without_conditional_writes_is_read_again_before_each_write(opened: Opened) -> None:
+    async with opened(MemorySis(replace(DATABASE, conditional_write=False))) as school:
+        await agreed(school, "r1", "r2")
+        sis = sis_of(school)
+
+        def somebody(key: str) -> None:
+            sis.meanwhile = None
+            put(school, "r2", last="Wolf")
+
+        sis.meanwhile = somebody
+        for key in ("r1", "r2"):
+            await school.say(key, pupil("Eve"))
+        await school.merge()
+        assert shown(school) == await school.hub() == {"r1": pupil("Eve"), "r2": pupil("Eve", "Wolf")}
+        assert sis.writes == {"r1": 1, "r2": 1}
+
+
 async def test_a_record_that_moves_each_time_is_a_conflict_until_it_keeps_still(school: School) -> None:
     sis = sis_of(school)
     sis.meanwhile = lambda key: put(school, key, locker=str(sis.tries))
