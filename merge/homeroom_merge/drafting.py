@@ -51,7 +51,7 @@ def has_moved(known: Known, standing: Standing | None) -> bool:
 
 def says_nothing_new(draft: Draft, known: Known) -> bool:
     """Whether all that would change is what the SIS cannot express."""
-    lives = known.sis.state is State.LIVE
+    lives = known.sis.state is State.LIVE and known.awaiting is None  # what is awaited overtakes what was seen
     return lives and draft.reading is not None and same(draft.reading, known.sis.body)
 
 

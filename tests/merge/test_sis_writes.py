@@ -225,6 +225,16 @@ async def test_a_drop_off_whose_export_lags_is_awaited(opened: Opened) -> None:
         assert (await school.hub())["r1"] == pupil("Ada", "Wolf"), "from now on it is a change again"
 
 
+async def test_what_is_taken_back_before_the_export_shows_it_is_written_too(opened: Opened) -> None:
+    async with opened(MemorySis(DROP_OFF)) as school:
+        await agreed(school, "r1")
+        for name in ("Eve", "Ada"):
+            await school.say("r1", pupil(name))
+            await school.merge()
+        assert sis_of(school).writes == {"r1": 2}
+        assert shown(school)["r1"] == pupil("Ada")
+
+
 async def test_a_crash_of_a_write_that_is_conditional_only_is_found_out_by_writing_again(opened: Opened) -> None:
     async with opened(MemorySis(NO_LOOK)) as school:
         await agreed(school, "r1")
