@@ -41,7 +41,7 @@ def unchanged(table: sa.Table, expected: Row) -> Iterator[sa.ColumnElement[bool]
     for name, value in expected.items():
         column = table.columns.get(name)
         if column is not None and not isinstance(column.type, _NOT_COMPARED):
-            yield column.is_(None) if value is None else column == value
+            yield column == value
 
 
 def delta_cursor(last: str | None, value: object) -> str | None:
