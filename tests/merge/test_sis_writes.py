@@ -476,6 +476,12 @@ async def test_deletes_and_undeletes_reach_the_sis(opened: Opened) -> None:
         await group.undo([course.run], NOW)
         assert shown(school)["r2"] == pupil()
         assert (await outcome(school, "r2"))[0] == "nothing", "the night does not delete it again"
+        await school.say("r3", pupil("Made"))
+        made = await school.merge()
+        await group.undo([made.run], NOW)
+        assert set(shown(school)) == {"r1", "r2"}
+        await school.merge()
+        assert "r3" in await school.hub(), "nor what was made in the SIS on the hub"
 
 
 @pytest.mark.parametrize("side", ["hub", "sis"])

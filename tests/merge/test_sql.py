@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from homeroom_merge.connectors.connector import Connector, Fetch, Outcome
 from homeroom_merge.connectors.sql import SqlDatabase, SqlTable
+from homeroom_merge.connectors.sql_rows import details
 from homeroom_merge.formatters.formatter import Row
 from homeroom_merge.plan import Kind
 
@@ -166,6 +167,12 @@ async def test_what_a_database_refuses_stays_with_its_record_and_repeats_no_valu
     empty = await database.write("Staff", Kind.CREATE, "x", {"name": None}, None)
     assert empty.result == "refused"
     assert (await update(database, _pupil(1, grade=4), _pupil(1))).result == "done", "others go on"
+
+
+def test_what_a_database_says_of_a_row_is_told_without_the_row() -> None:
+    said = Exception('invalid input for type integer: "Ada Bear"\nDETAIL: Key (name)=(Ada Bear)')
+    fault = sa.exc.DataError("update", {}, said)
+    assert details(fault, {"name": "Ada Bear", "grade": None}) == 'Exception: invalid input for type integer: "…"'
 
 
 async def test_what_is_not_there_fails_the_fetch_as_a_whole(database: SqlDatabase) -> None:
