@@ -238,6 +238,7 @@ async def test_a_record_that_fails_while_it_is_awaited_is_awaited_still(opened: 
             sis_of(school).export()
             await school.merge()
         assert (await school.hub())["r1"] == pupil("Eve"), "the old value is no change"
+        assert sis_of(school).writes == {"r1": 1}, "nor written again"
         sis_of(school).rows["Student"]["r1"] = exported
         sis_of(school).export()
         await school.merge()
@@ -449,10 +450,12 @@ def test_what_is_made_in_the_sis_waits_for_what_it_refers_to() -> None:
 
     shape = Shape.of({"type": "object", "properties": {"schoolId": {"type": "string", "x-reference": "School"}}})
     terms = Terms("raven", "Student", {None: "Student"}, frozenset({"S.91"}), ("A.9",), shape, HUB)
-    record = Known(None, "r1", Side(State.LIVE, pupil(schoolId="91")), Side(State.ABSENT))
+    record = Known(None, "r1", Side(State.LIVE, pupil(schoolId="91", birthCity="Elk")), Side(State.ABSENT))
     for linked, waits in (({}, (("School", "91"),)), ({"key": "91"}, ())):
         merged = merge_with(terms, {"School": linked}, NOW, Reach(Placed(), terms.schools))
-        assert merged(Numbered(1, record, None)).waits_for == waits
+        change = merged(Numbered(1, record, None))
+        assert change.waits_for == waits
+        assert [write.body for write in change.writes] == [pupil(schoolId="91")], "what the SIS can hold"
 
 
 async def test_deletes_and_undeletes_reach_the_sis(opened: Opened) -> None:
