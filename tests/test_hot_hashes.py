@@ -78,10 +78,16 @@ async def heated(core: Core, client: Client, count: int = 8) -> tuple[dict[str, 
     return versions, cursor
 
 
+# Its status has the same id.
+NUMBER_OF_NOTES = """
+    select n.number from notification_type n join record_type r on r.number = n.record_type where r.name = 'Note'
+"""
+
+
 async def stream_of(core: Core) -> tuple[int, int]:
     connection = await core.connect()
     return (
-        await connection.fetchval("select notification_type from record where id = 'n0'"),
+        await connection.fetchval(NUMBER_OF_NOTES),
         await connection.fetchval("select number from organization where code = $1", MAPLE),
     )
 
