@@ -10,7 +10,7 @@ import asyncpg
 from homeroom_merge.connectors.hub import Hub, open_hub, read_catalogue
 from homeroom_merge.group import Group, Told
 from homeroom_merge.run import Sides
-from homeroom_merge.settings import Entity, Settings, Stage
+from homeroom_merge.settings.model import Entity, Settings, Stage
 from homeroom_merge.shape import Shape
 from homeroom_merge.sources import source_of
 from homeroom_merge.terms import Terms

@@ -2,11 +2,21 @@
 
 from uuid import UUID
 
-from homeroom_merge.report import Outcome, RecordEntry, Report, Result, Status, Step, StepName, StepStatus, entry_of
-from homeroom_merge.report_json import from_json, to_json
-from homeroom_merge.report_summary import summarize
+from homeroom_merge.report.lines import from_json, to_json
+from homeroom_merge.report.model import (
+    Outcome,
+    RecordEntry,
+    Report,
+    Result,
+    Status,
+    Step,
+    StepName,
+    StepStatus,
+    entry_of,
+)
+from homeroom_merge.report.summary import summarize
 from homeroom_merge.run import Course
-from homeroom_merge.store import runs
+from homeroom_merge.store import reports
 from homeroom_merge.store.connection import Conn
 from homeroom_merge.values import SideName
 
@@ -16,7 +26,7 @@ _OUTCOMES = {outcome.value: outcome for outcome in Outcome}
 
 async def keep(connection: Conn, course: Course) -> Report:
     """Make the report of a run that has ended or is held, and keep its head with the run."""
-    head = await runs.head(connection, course.run)
+    head = await reports.head(connection, course.run)
     verdict = None if course.planned is None else course.planned.verdict
     report = Report(
         str(course.run),
@@ -31,13 +41,13 @@ async def keep(connection: Conn, course: Course) -> Report:
         summary=summarize(await read_entries(connection, course.run)),
     )
     (line, *_) = to_json(report, ())
-    await runs.keep_report(connection, course.run, line.decode())
+    await reports.keep_report(connection, course.run, line.decode())
     return report
 
 
 async def kept(connection: Conn, run: UUID) -> tuple[Report, list[RecordEntry]] | None:
     """The report of a run and its records; None if it has none yet."""
-    text = await runs.find_report(connection, run)
+    text = await reports.find_report(connection, run)
     if text is None:
         return None
     report, _ = from_json([text.encode()])
@@ -47,11 +57,11 @@ async def kept(connection: Conn, run: UUID) -> tuple[Report, list[RecordEntry]] 
 async def read_entries(connection: Conn, run: UUID) -> list[RecordEntry]:
     """Every record of a run, with what became of its writes."""
     told: dict[int, dict[SideName, tuple[Result, str]]] = {}
-    for record, side, result, detail in await runs.results(connection, run):
+    for record, side, result, detail in await reports.results(connection, run):
         told.setdefault(record, {})[side] = (_RESULTS.get(result, Result.UNKNOWN), detail)
     return [
         entry_of(change, _OUTCOMES.get(outcome, Outcome.PLANNED), told.get(number))
-        for number, change, outcome in await runs.everything_planned(connection, run)
+        for number, change, outcome in await reports.everything_planned(connection, run)
     ]
 
 

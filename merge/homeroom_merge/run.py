@@ -10,7 +10,7 @@ import orjson
 from homeroom_merge.codec import canonical
 from homeroom_merge.fetching import Fetched, fetch_hub, fetch_sis
 from homeroom_merge.guards import Pass
-from homeroom_merge.persisting import Persisting
+from homeroom_merge.persisting.persist import Persisting
 from homeroom_merge.plan import Change
 from homeroom_merge.planning import Links, Merge, Planned, give_up, merge_with, moved_since, plan, plan_anew, plan_undo
 from homeroom_merge.reach import Reach

@@ -17,7 +17,7 @@ from homeroom_merge.formatters import oneroster as oneroster_formats
 from homeroom_merge.formatters import sds as sds_formats
 from homeroom_merge.formatters.formatter import Formatter
 from homeroom_merge.formatters.mapping import read_mapping
-from homeroom_merge.settings import Settings
+from homeroom_merge.settings.model import Settings
 
 
 class SourceError(Exception):

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from zoneinfo import ZoneInfo
 
 import anyio
+import asyncpg
+from anyio.abc import TaskGroup
 
 from homeroom_server import collection, database
 from homeroom_server.access.worker import AccessWorker
@@ -86,17 +88,8 @@ async def open_services(settings: Settings, database_url: str) -> AsyncIterator[
         committer = Committer(write_pool, tasks, announce, catalogue, settings)
         processor = Processor(write_pool, committer, catalogue, settings)
         access_worker = AccessWorker(write_pool, catalogue, settings, announce)
-        await reading.start()
-        await feed.start()
-        tasks.start_soon(reading.run)
-        tasks.start_soon(primary.watch, settings.primary_look_seconds)
-        tasks.start_soon(feed.run, lambda: database.connect_to_listen(primary))
-        tasks.start_soon(processor.run)
-        tasks.start_soon(access_worker.run)
-        tasks.start_soon(collection.run, write_pool, settings)
         client_streams = ClientStreams(write_pool)
-        tasks.start_soon(client_streams.run)
-        yield Services(
+        services = Services(
             settings,
             catalogue,
             ZoneInfo(settings.time_zone),
@@ -116,4 +109,20 @@ async def open_services(settings: Settings, database_url: str) -> AsyncIterator[
             processor,
             access_worker,
         )
+        await _start(services, tasks, primary, write_pool)
+        yield services
         tasks.cancel_scope.cancel()
+
+
+async def _start(services: Services, tasks: TaskGroup, primary: Primary, write_pool: asyncpg.Pool) -> None:
+    """Set a node's work going; what is held and told is true from its return on."""
+    settings = services.settings
+    await services.reading.start()
+    await services.feed.start()
+    tasks.start_soon(services.reading.run)
+    tasks.start_soon(primary.watch, settings.primary_look_seconds)
+    tasks.start_soon(services.feed.run, lambda: database.connect_to_listen(primary))
+    tasks.start_soon(services.processor.run)
+    tasks.start_soon(services.access_worker.run)
+    tasks.start_soon(collection.run, write_pool, settings)
+    tasks.start_soon(services.client_streams.run)

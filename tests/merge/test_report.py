@@ -18,7 +18,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from homeroom_merge.plan import Change, Conflict, FieldChange, Kind, Write
-from homeroom_merge.report import (
+from homeroom_merge.report.advice import advise, known_problems
+from homeroom_merge.report.lines import NotAReportError, from_json, to_json
+from homeroom_merge.report.model import (
     Outcome,
     Problem,
     RecordEntry,
@@ -31,11 +33,9 @@ from homeroom_merge.report import (
     entry_of,
     status_of,
 )
-from homeroom_merge.report_advice import advise, known_problems
-from homeroom_merge.report_csv import COLUMNS, plain, to_csv
-from homeroom_merge.report_html import FIELDS_MAX, SHOWN_MAX, to_html
-from homeroom_merge.report_json import NotAReportError, from_json, to_json
-from homeroom_merge.report_summary import EXAMPLES_MAX, GROUPS_MAX, alike, summarize
+from homeroom_merge.report.page import FIELDS_MAX, SHOWN_MAX, to_html
+from homeroom_merge.report.sheet import COLUMNS, plain, to_csv
+from homeroom_merge.report.summary import EXAMPLES_MAX, GROUPS_MAX, alike, summarize
 from homeroom_merge.values import ABSENT
 
 NOW = datetime(2026, 11, 22, 8, 30, tzinfo=UTC)
@@ -103,7 +103,7 @@ entries = st.builds(
 
 @pytest.fixture(scope="module")
 def validator() -> Any:
-    text = resources.files("homeroom_merge").joinpath("report.schema.json").read_text(encoding="utf-8")
+    text = resources.files("homeroom_merge.report").joinpath("report.schema.json").read_text(encoding="utf-8")
     return jsonschema_rs.validator_for(orjson.loads(text), validate_formats=True)
 
 

@@ -13,11 +13,11 @@ from homeroom_merge.guards import Limits, Season
 from homeroom_merge.merging import DeletePolicy, OnDelete
 from homeroom_merge.records import Method
 from homeroom_merge.rules import Rules
-from homeroom_merge.settings import Entity, Settings, SettingsError, Stage
-from homeroom_merge.settings_connectors import KINDS
-from homeroom_merge.settings_diff import diff
-from homeroom_merge.settings_reading import read_settings
-from homeroom_merge.settings_start import as_toml
+from homeroom_merge.settings.connectors import KINDS
+from homeroom_merge.settings.diff import diff
+from homeroom_merge.settings.model import Entity, Settings, SettingsError, Stage
+from homeroom_merge.settings.reading import read_settings
+from homeroom_merge.settings.start import as_toml
 from homeroom_merge.values import ABSENT
 from tests.merge.settings_faults import FAULTS
 

@@ -13,7 +13,7 @@ from homeroom_merge.assembly import AssemblyError
 from homeroom_merge.connectors.hub import HubError
 from homeroom_merge.formatters.mapping import MappingFaults
 from homeroom_merge.run import InProgressError
-from homeroom_merge.settings import SettingsError
+from homeroom_merge.settings.model import SettingsError
 from homeroom_merge.sources import SourceError
 from homeroom_merge.store import place
 from homeroom_merge.store.schema import OtherSchemaError

@@ -22,14 +22,15 @@ from homeroom_merge.command.invocation import (
     out,
     with_state,
 )
-from homeroom_merge.report import Report
-from homeroom_merge.report_csv import to_csv
-from homeroom_merge.report_html import to_html
-from homeroom_merge.report_json import to_json
+from homeroom_merge.report.lines import to_json
+from homeroom_merge.report.model import Report
+from homeroom_merge.report.page import to_html
+from homeroom_merge.report.sheet import to_csv
 from homeroom_merge.reporting import keep, kept
 from homeroom_merge.run import Course
-from homeroom_merge.settings import Settings
-from homeroom_merge.settings_reading import read_settings
+from homeroom_merge.settings.model import Settings
+from homeroom_merge.settings.reading import read_settings
+from homeroom_merge.store import reports
 from homeroom_merge.store import runs as store
 from homeroom_merge.store import settings as stored
 
@@ -129,7 +130,7 @@ def list_runs(
 ) -> None:
     """The last runs of a feed."""
     table = Table(Column("run", no_wrap=True), "entity", "status", "begun")
-    for each, head in with_state(database_url, data_dir, lambda connection: store.latest(connection, feed, limit)):
+    for each, head in with_state(database_url, data_dir, lambda connection: reports.latest(connection, feed, limit)):
         table.add_row(str(each), head.entity, head.status, head.begun_at.isoformat(timespec="seconds"))
     out.print(table)
 

@@ -18,10 +18,10 @@ from homeroom_merge.command.invocation import (
     out,
     with_state,
 )
-from homeroom_merge.settings_connectors import KINDS
-from homeroom_merge.settings_diff import diff
-from homeroom_merge.settings_reading import read_settings
-from homeroom_merge.settings_start import as_toml
+from homeroom_merge.settings.connectors import KINDS
+from homeroom_merge.settings.diff import diff
+from homeroom_merge.settings.reading import read_settings
+from homeroom_merge.settings.start import as_toml
 from homeroom_merge.store import settings as store
 from homeroom_merge.store.settings import Pushed
 

@@ -4,7 +4,7 @@ import csv
 import io
 from collections.abc import Iterable, Iterator
 
-from homeroom_merge.report import RecordEntry, problems_of
+from homeroom_merge.report.model import RecordEntry, problems_of
 
 COLUMNS = (
     "SIS key",

@@ -10,9 +10,9 @@ from zoneinfo import ZoneInfo
 from homeroom_merge.guards import Limits, Season
 from homeroom_merge.merging import NEVER_DELETED, DeletePolicy, OnDelete
 from homeroom_merge.records import Method
-from homeroom_merge.settings import Connector, Entity, Feed, Hub, Settings, SettingsError, Stage
-from homeroom_merge.settings_connectors import KINDS
-from homeroom_merge.settings_overrides import apply_overrides
+from homeroom_merge.settings.connectors import KINDS
+from homeroom_merge.settings.model import Connector, Entity, Feed, Hub, Settings, SettingsError, Stage
+from homeroom_merge.settings.overrides import apply_overrides
 from homeroom_merge.toml_tables import Faults, Table, lines_of, parse, suggestion
 
 _VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")

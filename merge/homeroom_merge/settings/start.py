@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 
-from homeroom_merge.settings_connectors import KINDS, ConnectorKind
+from homeroom_merge.settings.connectors import KINDS, ConnectorKind
 from homeroom_merge.toml_tables import dotted
 
 _FEED = """\

@@ -13,11 +13,11 @@ import anyio
 
 from homeroom_merge.codec import canonical
 from homeroom_merge.connectors.connector import Outcome
-from homeroom_merge.drafting import Draft, drafted, has_moved, key_of, says_nothing_new
 from homeroom_merge.formatters.formatter import Reading
+from homeroom_merge.persisting.drafting import Draft, drafted, has_moved, key_of, says_nothing_new
+from homeroom_merge.persisting.settling import rendered, settled
 from homeroom_merge.plan import Change, Write
 from homeroom_merge.records import Known, State
-from homeroom_merge.settling import rendered, settled
 from homeroom_merge.sides import Sides
 from homeroom_merge.standing import Standing, can_look, look
 from homeroom_merge.store import journal, runs

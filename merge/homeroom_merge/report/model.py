@@ -10,7 +10,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from homeroom_merge.plan import Change, Conflict, FieldChange, Write
-from homeroom_merge.report_advice import Advice
+from homeroom_merge.report.advice import Advice
 from homeroom_merge.values import SideName
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields, is_dataclass
 from enum import StrEnum
 
 from homeroom_merge.guards import Limits, Season
-from homeroom_merge.settings import Settings
+from homeroom_merge.settings.model import Settings
 from homeroom_merge.toml_tables import dotted
 from homeroom_merge.values import ABSENT, Value
 

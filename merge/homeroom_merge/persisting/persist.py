@@ -6,10 +6,10 @@ The hub goes before the SIS. A change that is done there, or has nothing to do t
 from collections.abc import Sequence
 from uuid import UUID
 
-from homeroom_merge.persisting_hub import HubWrites
-from homeroom_merge.persisting_sis import SisWrites
+from homeroom_merge.persisting.hub import HubWrites
+from homeroom_merge.persisting.settling import settled
+from homeroom_merge.persisting.sis import SisWrites
 from homeroom_merge.plan import Change
-from homeroom_merge.settling import settled
 from homeroom_merge.sides import Sides
 from homeroom_merge.store import journal, runs
 from homeroom_merge.store import known as records

@@ -9,7 +9,7 @@ import orjson
 from jinja2 import Environment, StrictUndefined
 
 from homeroom_merge.plan import Kind
-from homeroom_merge.report import (
+from homeroom_merge.report.model import (
     ISSUES,
     Outcome,
     RecordEntry,
@@ -82,7 +82,7 @@ class RecordGroup:
 def to_html(report: Report, entries: Iterable[RecordEntry], zone: tzinfo = UTC) -> str:
     """The file; times are told in `zone`. Reads the records once and keeps SHOWN_MAX of each group."""
     needing, others = grouped(entries)
-    text = resources.files("homeroom_merge").joinpath("report.html.jinja").read_text(encoding="utf-8")
+    text = resources.files("homeroom_merge.report").joinpath("page.html.jinja").read_text(encoding="utf-8")
     page = _environment(zone).from_string(text)
     return page.render(
         report=report,

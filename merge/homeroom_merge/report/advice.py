@@ -33,7 +33,7 @@ def advise(known: Sequence[KnownProblem], message: str, code: int | None = None)
 
 def known_problems() -> Sequence[KnownProblem]:
     """The catalogue, the first that fits first."""
-    text = resources.files("homeroom_merge").joinpath("known_problems.toml").read_text(encoding="utf-8")
+    text = resources.files("homeroom_merge.report").joinpath("known_problems.toml").read_text(encoding="utf-8")
     return tuple(
         KnownProblem(
             frozenset(entry.get("codes", ())),

@@ -10,7 +10,8 @@ from typing import Any
 import orjson
 
 from homeroom_merge.plan import Conflict, FieldChange, Kind, Write
-from homeroom_merge.report import (
+from homeroom_merge.report.advice import Advice
+from homeroom_merge.report.model import (
     Executed,
     FailureGroup,
     Outcome,
@@ -24,7 +25,6 @@ from homeroom_merge.report import (
     StepStatus,
     Summary,
 )
-from homeroom_merge.report_advice import Advice
 from homeroom_merge.values import ABSENT, Json
 
 FORMAT = "homeroom-merge-report/1"

@@ -12,9 +12,9 @@ import orjson
 
 from homeroom_merge.codec import canonical
 from homeroom_merge.connectors.hub import Hub, Rejected, Written
+from homeroom_merge.persisting.settling import settled
 from homeroom_merge.plan import Change, Kind
 from homeroom_merge.records import State
-from homeroom_merge.settling import settled
 from homeroom_merge.store import journal, runs
 from homeroom_merge.store import known as records
 from homeroom_merge.store.connection import Conn

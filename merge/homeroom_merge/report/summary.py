@@ -5,8 +5,8 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from homeroom_merge.report import FailureGroup, Problem, RecordEntry, Summary, name_of, problems_of
-from homeroom_merge.report_advice import advise, known_problems
+from homeroom_merge.report.advice import advise, known_problems
+from homeroom_merge.report.model import FailureGroup, Problem, RecordEntry, Summary, name_of, problems_of
 from homeroom_merge.values import SideName
 
 EXAMPLES_MAX = 10
