@@ -1,23 +1,29 @@
 """Both sides as they are now, kept as what was seen; a fetch and its cursor move in one transaction (merge.md 2.1)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import tzinfo
 
 import orjson
 
 from homeroom_merge.codec import canonical
-from homeroom_merge.connectors.connector import Connector
+from homeroom_merge.connectors.connector import SourceRow
 from homeroom_merge.connectors.hub import Hub, HubCursor, HubFetch, HubSeen
 from homeroom_merge.formatters.formatter import Fault, Formatter, Reading
 from homeroom_merge.records import State
-from homeroom_merge.store import seen
+from homeroom_merge.sides import Sides
+from homeroom_merge.store import intake, seen
 from homeroom_merge.store.connection import Conn
-from homeroom_merge.store.seen import HubRow, SisRow, Subject
+from homeroom_merge.store.intake import SisRow
+from homeroom_merge.store.seen import HubRow, Subject
 from homeroom_merge.terms import Terms
-from homeroom_merge.verification import Verified, Verifier, verify
+from homeroom_merge.verification import Verified, Verifier, twin_faults, verify
 
 _FAULTS_KEPT = 20
+_FAULTS_NAMED_MAX = 1_000
+_AT_ONCE = 1_000
+Placed = tuple[Reading, str]
+"""A record that was read, and where it stands in its source."""
 
 
 @dataclass(slots=True)
@@ -25,18 +31,24 @@ class Fetched:
     """How a fetch went. `failure`: it cannot be used, and nothing of it was kept. `columns_missing`: known ones."""
 
     records: int = 0
+    invalid: int = 0
+    """Records with faults: left out."""
     faults: list[tuple[str, Fault]] = field(default_factory=list)
+    """Of the first of them, with their places."""
     notes: list[str] = field(default_factory=list)
     failure: str = ""
     complete: bool = False
     columns_missing: frozenset[str] = frozenset()
 
+    def name(self, place: str, faults: Sequence[Fault]) -> None:
+        """Keep what is wrong with the record that stands there."""
+        if len(self.faults) < _FAULTS_NAMED_MAX:
+            self.faults += [(place, fault) for fault in faults]
 
-async def fetch_hub(
-    connection: Conn, subject: Subject, terms: Terms, hubs: Mapping[str, Hub], verifier: Verifier
-) -> Fetched:
+
+async def fetch_hub(connection: Conn, subject: Subject, terms: Terms, sides: Sides) -> Fetched:
     """Everything that has moved on the hub since the last time, as each organisation sees it. HomeroomError."""
-    found = Fetched(complete=True)
+    found, hubs, verifier = Fetched(complete=True), sides.hubs, sides.hub_verifier
     cursors = _cursors(subject.hub_cursor)
     async with connection.transaction():
         for year, notification_type in terms.types.items():
@@ -91,7 +103,8 @@ def _hub_rows(block: Sequence[HubSeen], year: int | None, verifier: Verifier, fo
     for each in block:
         faults = verifier.faults(each.body) if each.state is State.LIVE and each.body is not None else []
         found.records += 1
-        found.faults += [(f"hub {each.hub_id}", fault) for fault in faults]
+        found.invalid += bool(faults)
+        found.name(f"hub {each.hub_id}", faults)
         rows.append(
             HubRow(
                 each.hub_id,
@@ -107,42 +120,69 @@ def _hub_rows(block: Sequence[HubSeen], year: int | None, verifier: Verifier, fo
     return rows
 
 
-async def fetch_sis(
-    connection: Conn, subject: Subject, terms: Terms, connector: Connector, formatter: Formatter, verifier: Verifier
-) -> Fetched:
+async def fetch_sis(connection: Conn, subject: Subject, terms: Terms, sides: Sides) -> Fetched:
     """What the SIS shows; a feed that was cut or is empty is kept in no part. Raises what the connector raises."""
-    fetch = await connector.fetch(terms.entity, subject.sis_cursor)
-    read = [(formatter.read(row.row), row.place) async for row in fetch.rows]
-    found = Fetched(len(read), [], fetch.notes, fetch.failure, fetch.complete)
-    if fetch.failure or (not read and fetch.complete and not terms.allow_empty):
-        return found
-    columns = fetch.coverage.columns
-    if columns is not None and subject.sis_columns is not None:
-        found.columns_missing = subject.sis_columns - columns
-    verified = verify(_wanted(read, terms), verifier)
-    found.faults = [(each.place, fault) for each in verified for fault in each.faults]
-    rows = [
-        sis_row(each, terms.rules.zone)
-        for each in {each.reading.key: each for each in verified if each.reading.key}.values()
-    ]
+    fetch = await sides.connector.fetch(terms.entity, subject.sis_cursor)
+    found = Fetched(notes=fetch.notes)
     async with connection.transaction():
-        await seen.store_sis(connection, subject.number, rows)
+        await intake.begin(connection)
+        await take_in(connection, _read(fetch.rows, sides.formatter, terms), sides.sis_verifier, terms, found)
+        found.failure, found.complete = fetch.failure, fetch.complete
+        if fetch.failure or (not found.records and fetch.complete and not terms.allow_empty):
+            return found
+        await intake.take(connection, subject.number)
+        columns = fetch.coverage.columns
+        if columns is not None and subject.sis_columns is not None:
+            found.columns_missing = subject.sis_columns - columns
         if fetch.complete:
             pairs = None if fetch.coverage.pairs is None else sorted(fetch.coverage.pairs, key=str)
-            shown, schools = [row.sis_key for row in rows], sorted(terms.schools)
-            feeds = terms.feeds_before_delete
-            await seen.count_absences(connection, subject.number, shown, schools, pairs, feeds)
+            years = None if None in terms.types else [year for year in terms.types if year is not None]
+            told = sorted(terms.schools), years, pairs, terms.feeds_before_delete
+            await intake.count_absences(connection, subject.number, *told)
         await seen.link_alike(connection, subject.number)
         await seen.move_sis_cursor(connection, subject.number, fetch.cursor, columns if fetch.complete else None)
     return found
 
 
-def _wanted(read: Sequence[tuple[Reading, str]], terms: Terms) -> list[tuple[Reading, str]]:
-    """Those of years that the settings allow: others are neither merged nor missed."""
-    return [(reading, place) for reading, place in read if reading.faults or terms.type_of(reading.school_year)]
+async def _read(rows: AsyncIterator[SourceRow], formatter: Formatter, terms: Terms) -> AsyncIterator[Placed]:
+    async for row in rows:
+        yield formatter.read(row.row), row.place
 
 
-def sis_row(each: Verified, zone: tzinfo) -> SisRow:
+async def take_in(
+    connection: Conn, read: AsyncIterator[Placed], verifier: Verifier, terms: Terms, found: Fetched
+) -> None:
+    """Verify records as they come, and stage them: those of one key are all left out. A transaction of the caller's.
+
+    Those of years that the settings do not allow are neither merged nor missed.
+    """
+    block: list[Placed] = []
+    async for each in read:
+        found.records += 1
+        block.append(each)
+        if len(block) == _AT_ONCE:
+            await _stage(connection, block, verifier, terms, found)
+            block = []
+    await _stage(connection, block, verifier, terms, found)
+    failed: list[tuple[str, str]] = []
+    async for key, places in intake.twins(connection):
+        faults = list(twin_faults(places))
+        for place, fault in zip(places, faults, strict=True):
+            found.name(place, [fault])
+        failed.append((key, _faults_text(faults[:1]) or ""))
+    found.invalid += await intake.fail(connection, failed)
+
+
+async def _stage(connection: Conn, block: Sequence[Placed], verifier: Verifier, terms: Terms, found: Fetched) -> None:
+    wanted = [(reading, place) for reading, place in block if reading.faults or terms.type_of(reading.school_year)]
+    verified = verify(wanted, verifier)
+    for each in verified:
+        found.name(each.place, each.faults)
+        found.invalid += not each.reading.key
+    await intake.add(connection, [_sis_row(each, terms.rules.zone) for each in verified if each.reading.key])
+
+
+def _sis_row(each: Verified, zone: tzinfo) -> SisRow:
     """What is kept of a record that the SIS shows. `zone`: of times that name none."""
     reading, at = each.reading, each.reading.changed_at
     state = State.FAILED if each.faults else State.DELETED if reading.deleted else State.LIVE
@@ -156,6 +196,7 @@ def sis_row(each: Verified, zone: tzinfo) -> SisRow:
         reading.number,
         _faults_text(each.faults),
         at if at is None or at.tzinfo else at.replace(tzinfo=zone),
+        each.place,
     )
 
 

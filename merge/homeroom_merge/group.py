@@ -1,14 +1,13 @@
 """The runs of one night or one command, in order: creates and updates by dependency, then deletes in reverse."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from uuid import UUID, uuid4
 
 from homeroom_merge.guards import Pass
-from homeroom_merge.planning import Links, Merge
 from homeroom_merge.run import Course, Sides, approve, begin, finish, make_plan, merge_of, persist, undo
 from homeroom_merge.shape import Shape
-from homeroom_merge.store import known as records
 from homeroom_merge.store import runs
 from homeroom_merge.store.connection import Conn
 from homeroom_merge.terms import Terms
@@ -43,10 +42,14 @@ class Group:
         self, connection: Conn, terms: Mapping[str, Terms], sides: Mapping[str, Sides], told: Told = lambda *_: None
     ) -> None:
         self._connection = connection
-        self._terms = terms
         self._sides = sides
         self._told = told
         self._order = in_order({entity: each.shape for entity, each in terms.items()})
+        # Nothing waits for what comes later, where a circle was broken.
+        self._terms = {
+            entity: replace(terms[entity], after=terms[entity].shape.refers_to.intersection(self._order[:place]))
+            for place, entity in enumerate(self._order)
+        }
 
     async def run(self, now: datetime, *, runner: str = "manual", dry: bool = False) -> list[Course]:
         """Every entity from fetch to finish; each stops by itself where it is held or fails."""
@@ -62,12 +65,14 @@ class Group:
             courses.append(course)
             self._told(course, "fetch")
             if course.status == "running":
-                await make_plan(self._connection, course, await self._links(entity), now)
+                await make_plan(self._connection, course, now)
                 self._told(course, "plan")
                 if course.status == "running" and dry:
                     await runs.end(self._connection, course.run, "cancelled")
                 elif course.status == "running":
-                    await persist(self._connection, course, await self._merge(course, now), deletes=False)
+                    await persist(
+                        self._connection, course, await merge_of(self._connection, course, now), deletes=False
+                    )
                     self._told(course, "persist")
         await self._finish([course for course in courses if course.status == "running" and not dry], now)
         return courses
@@ -78,7 +83,7 @@ class Group:
         courses = []
         for run in sorted(found, key=lambda run: self._order.index(run.entity)):
             course = Course(run.id, run.subject, self._terms[run.entity], self._sides[run.entity])
-            merged = await self._merge(course, now)
+            merged = await merge_of(self._connection, course, now)
             await approve(self._connection, course, merged, by)
             courses.append(course)
             await persist(self._connection, course, merged, deletes=False)
@@ -94,22 +99,14 @@ class Group:
             course = await undo(self._connection, self._terms[run.entity], self._sides[run.entity], run.id, now)
             courses.append(course)
             if course.status == "running":
-                await persist(self._connection, course, await self._merge(course, now), deletes=False)
+                await persist(self._connection, course, await merge_of(self._connection, course, now), deletes=False)
         await self._finish([course for course in courses if course.status == "running"], now)
         return courses
-
-    async def _merge(self, course: Course, now: datetime) -> Merge:
-        return await merge_of(self._connection, course, await self._links(course.terms.entity), now)
 
     async def _finish(self, courses: Sequence[Course], now: datetime) -> None:
         for course in reversed(courses):
             if course.planned is None or course.may is not Pass.NO_DELETES:
-                await persist(self._connection, course, await self._merge(course, now), deletes=True)
+                await persist(self._connection, course, await merge_of(self._connection, course, now), deletes=True)
         for course in courses:
             await finish(self._connection, course)
             self._told(course, "finish")
-
-    async def _links(self, entity: str) -> Links:
-        """Of the entities that come before it: nothing waits for what comes later, where a circle was broken."""
-        before = self._order[: self._order.index(entity)]
-        return {other: await records.links(self._connection, self._terms[other].feed, other) for other in before}

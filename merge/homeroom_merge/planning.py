@@ -1,16 +1,16 @@
 """All records of an entity: what is to be written where, and whether the plan may go on (merge.md 2.3 to 2.5)."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from typing import TypeVar
 from uuid import UUID
 
 from homeroom_merge.guards import Standing, Tally, Verdict, judge, tally
+from homeroom_merge.linking import Links
 from homeroom_merge.merging import UNTOUCHED, merge
-from homeroom_merge.plan import Change, Conflict, Kind
+from homeroom_merge.plan import Change, Conflict
 from homeroom_merge.reach import Reach
-from homeroom_merge.records import State
 from homeroom_merge.store import known as records
 from homeroom_merge.store import runs, seen
 from homeroom_merge.store.connection import Conn
@@ -38,25 +38,26 @@ class Planned:
 
 
 T = TypeVar("T")
-Merge = Callable[[Numbered], Change]
-"""What is to be done about a record as it stands; UNTOUCHED for nothing."""
-Links = Mapping[str, Mapping[str, str | None]]
-"""By entity, the hub id of each key of the SIS that is there."""
+Merge = Callable[[Sequence[Numbered]], Awaitable[list[Change]]]
+"""What is to be done about records as they stand; UNTOUCHED for nothing."""
 
 
 def merge_with(terms: Terms, links: Links, now: datetime, reach: Reach) -> Merge:
     """The merge of a run."""
-    hub_ids = {entity: frozenset(linked.values()) for entity, linked in links.items()}
 
     def merged(each: Numbered) -> Change:
-        known = reach.seen(each.known)
+        raw = links.decided(reach.seen(each.known), terms.shape)
+        known = links.merged(raw, terms.shape)
         change = reach.within(merge(known, terms.shape, terms.rules, terms.policy, now), known)
-        if change is UNTOUCHED or not change.writes:
+        if change is UNTOUCHED:
             return change
-        missing = _missing(each, terms, links) or _missing_in_sis(change, terms, hub_ids)
-        return replace(change, waits_for=missing) if missing else change
+        missing = links.missing(raw, change, terms.shape) if change.writes else ()
+        return links.kept(replace(change, waits_for=missing) if missing else change, terms.shape)
 
-    return merged
+    async def all_merged(block: Sequence[Numbered]) -> list[Change]:
+        return [merged(each) for each in block]
+
+    return all_merged
 
 
 async def plan(
@@ -69,38 +70,68 @@ async def plan(
     columns_missing: frozenset[str] = frozenset(),
 ) -> Planned:
     """Merge every record of which a side has changed, and store what comes of it. One transaction."""
-    conflicts = waits = count = 0
-    total = Tally()
+    total = Totals()
     async with connection.transaction():
         first = not await records.has_bases(connection, subject)
         proposed = await seen.re_keys(connection, subject)
         await seen.draw_ids(connection, subject, sorted(proposed), uuids=terms.draws_uuids)
-        block: list[tuple[int, Change]] = []
-        async for each in records.changed(connection, subject):
-            re_key = proposed.get(each.number)
-            change = merged(each) if re_key is None else _proposal(each, re_key)
-            if change is UNTOUCHED:
-                continue
-            count += 1
-            conflicts += bool(change.conflicts)
-            waits += bool(change.waits_for)
-            block.append((each.number, change))
-            if len(block) == _AT_ONCE:
-                total += await _keep(connection, run, block)
-                block = []
-        total += await _keep(connection, run, block)
+        async for block in records.changed(connection, subject):
+            changes = [
+                change if each.number not in proposed else _proposal(each, proposed[each.number])
+                for each, change in zip(block, await merged(block), strict=True)
+            ]
+            await _keep(connection, run, block, changes, total)
         live = await records.live_bases(connection, subject)
-    standing = Standing(live, today, first and total.creates + total.updates > 0, columns_missing)
-    return Planned(count, conflicts, waits, total, judge(total, standing, terms.limits, terms.seasons))
+    is_first = first and total.tally.creates + total.tally.updates > 0
+    return total.judged(Standing(live, today, is_first, columns_missing), terms)
+
+
+async def plan_again(
+    connection: Conn, run: UUID, subject: int, terms: Terms, merged: Merge, numbers: Sequence[int], today: date
+) -> Planned:
+    """A plan for just these records: what takes back what was written of them."""
+    total = Totals()
+    async with connection.transaction():
+        for page in _pages(numbers):
+            block = list((await records.read(connection, page)).values())
+            await _keep(connection, run, block, await merged(block), total)
+        live = await records.live_bases(connection, subject)
+    return total.judged(Standing(live, today), terms)
+
+
+@dataclass(slots=True)
+class Totals:
+    """What a plan comes to while it is made."""
+
+    changes: int = 0
+    conflicts: int = 0
+    waits: int = 0
+    tally: Tally = field(default_factory=Tally)
+
+    def judged(self, standing: Standing, terms: Terms) -> Planned:
+        """The whole of it, as the guards see it."""
+        verdict = judge(self.tally, standing, terms.limits, terms.seasons)
+        return Planned(self.changes, self.conflicts, self.waits, self.tally, verdict)
+
+
+async def _keep(
+    connection: Conn, run: UUID, block: Sequence[Numbered], merged: Sequence[Change], total: Totals
+) -> None:
+    changes = [(each.number, change) for each, change in zip(block, merged, strict=True) if change is not UNTOUCHED]
+    await runs.store_plan(connection, run, changes)
+    total.changes += len(changes)
+    total.conflicts += sum(bool(change.conflicts) for _, change in changes)
+    total.waits += sum(bool(change.waits_for) for _, change in changes)
+    total.tally += tally(change for _, change in changes)
 
 
 async def plan_anew(connection: Conn, run: UUID, numbers: Sequence[int], merged: Merge) -> None:
     """Merge these records again, after their sides have been fetched again, in place of what was planned."""
     async with connection.transaction():
         for page in _pages(numbers):
-            found = await records.read(connection, page)
-            changes = [(number, merged(found[number])) for number in page]
-            await runs.replace_planned(connection, run, changes)
+            block = list((await records.read(connection, page)).values())
+            changes = zip((each.number for each in block), await merged(block), strict=True)
+            await runs.replace_planned(connection, run, list(changes))
 
 
 async def give_up(connection: Conn, run: UUID, numbers: Sequence[int]) -> None:
@@ -111,24 +142,21 @@ async def give_up(connection: Conn, run: UUID, numbers: Sequence[int]) -> None:
                 known = each.known
                 base = ABSENT if known.base is None else known.base.hub
                 sis, hub = (ABSENT if side.body is None else side.body for side in (known.sis, known.hub))
-                await runs.note_conflicts(connection, number, [Conflict("", base, sis, hub, MOVING)])
+                await runs.note_conflicts(connection, [(number, [Conflict("", base, sis, hub, MOVING)])])
             await runs.note_outcomes(connection, run, [(number, "conflict", MOVING) for number in page])
 
 
-async def moved_since(connection: Conn, run: UUID, merged: Merge) -> list[tuple[int, Change]]:
+async def moved_since(connection: Conn, run: UUID, merged: Merge) -> AsyncIterator[list[tuple[int, Change]]]:
     """Of what a run has planned, what would be planned otherwise by now: taken out of it, and as it would be."""
-    moved: list[tuple[int, Change]] = []
-    before = [each async for each in runs.planned(connection, run, "planned")]
-    for page in _pages(before):
-        found = await records.read(connection, [number for number, _ in page])
-        for number, change in page:
-            if not any(conflict.rule == RE_KEY for conflict in change.conflicts):
-                again = merged(found[number])
-                moved += [(number, again)] if again != change else []
-    await runs.note_outcomes(
-        connection, run, [(number, "moved", "it has moved since it was shown") for number, _ in moved]
-    )
-    return moved
+    async for page in runs.planned(connection, run, "planned"):
+        judged = dict(each for each in page if not any(conflict.rule == RE_KEY for conflict in each[1].conflicts))
+        block = list((await records.read(connection, sorted(judged))).values())
+        again = zip((each.number for each in block), await merged(block), strict=True)
+        moved = [(number, change) for number, change in again if change != judged[number]]
+        told = [(number, "moved", "it has moved since it was shown") for number, _ in moved]
+        await runs.note_outcomes(connection, run, told)
+        if left := [(number, change) for number, change in moved if change is not UNTOUCHED]:
+            yield left
 
 
 def _pages(every: Sequence[T]) -> Iterator[Sequence[T]]:
@@ -136,52 +164,7 @@ def _pages(every: Sequence[T]) -> Iterator[Sequence[T]]:
         yield every[start : start + _AT_ONCE]
 
 
-async def _keep(connection: Conn, run: UUID, block: list[tuple[int, Change]]) -> Tally:
-    await runs.store_plan(connection, run, block)
-    return tally(change for _, change in block)
-
-
 def _proposal(each: Numbered, re_key: str) -> Change:
     key = each.known.sis_key
     conflict = Conflict("", ABSENT, re_key, key, RE_KEY)
     return Change(key, None, conflicts=(conflict,), note=f"it may be {re_key} under another key")
-
-
-def _missing(each: Numbered, terms: Terms, links: Links) -> tuple[tuple[str, str], ...]:
-    """References of the SIS's record to what is not there yet; an entity that is not merged is not asked for."""
-    body = each.known.sis.body if each.known.sis.state is State.LIVE else None
-    if body is None:
-        return ()
-    return tuple(
-        (found.entity, found.key)
-        for found in terms.shape.references(body)
-        if found.entity in links and found.key not in links[found.entity]
-    )
-
-
-def _missing_in_sis(
-    change: Change, terms: Terms, hub_ids: Mapping[str, frozenset[str | None]]
-) -> tuple[tuple[str, str], ...]:
-    """References of a record that is to be made in the SIS to what the SIS does not have."""
-    write = change.write_to("sis")
-    if write is None or write.kind is not Kind.CREATE or write.body is None:
-        return ()
-    return tuple(
-        (found.entity, found.key)
-        for found in terms.shape.references(write.body)
-        if found.entity in hub_ids and found.key not in hub_ids[found.entity]
-    )
-
-
-async def plan_undo(
-    connection: Conn, run: UUID, subject: int, terms: Terms, merged: Merge, numbers: Sequence[int], today: date
-) -> Planned:
-    """What takes writes back, as a plan of its own."""
-    async with connection.transaction():
-        found = await records.read(connection, numbers)
-        changes = [(number, change) for number in numbers if (change := merged(found[number])) is not UNTOUCHED]
-        await runs.store_plan(connection, run, changes)
-        live = await records.live_bases(connection, subject)
-    total = tally(change for _, change in changes)
-    conflicts = sum(bool(change.conflicts) for _, change in changes)
-    return Planned(len(changes), conflicts, 0, total, judge(total, Standing(live, today), terms.limits, terms.seasons))

@@ -69,8 +69,8 @@ def _steps(course: Course) -> list[Step]:
     steps = []
     for name, fetched in ((StepName.FETCH_HUB, course.hub), (StepName.FETCH_SIS, course.sis)):
         if fetched is not None:
-            status = StepStatus.FAILED if fetched.failure else StepStatus.ISSUES if fetched.faults else StepStatus.OK
-            counts = {"records": fetched.records, "invalid": len({place for place, _ in fetched.faults})}
+            status = StepStatus.FAILED if fetched.failure else StepStatus.ISSUES if fetched.invalid else StepStatus.OK
+            counts = {"records": fetched.records, "invalid": fetched.invalid}
             steps.append(Step(name, status, counts=counts, message=fetched.failure))
     if course.planned is not None:
         tally = course.planned.tally

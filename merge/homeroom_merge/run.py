@@ -1,6 +1,6 @@
 """One entity of one feed, step by step (merge.md 2): fetch, verify, merge, plan, guard, persist."""
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID, uuid4
@@ -10,13 +10,15 @@ import orjson
 from homeroom_merge.codec import canonical
 from homeroom_merge.fetching import Fetched, fetch_hub, fetch_sis
 from homeroom_merge.guards import Pass
+from homeroom_merge.linking import Links
 from homeroom_merge.persisting.persist import Persisting
 from homeroom_merge.plan import Change
-from homeroom_merge.planning import Links, Merge, Planned, give_up, merge_with, moved_since, plan, plan_anew, plan_undo
+from homeroom_merge.planning import Merge, Planned, give_up, merge_with, moved_since, plan, plan_again, plan_anew
 from homeroom_merge.reach import Reach
 from homeroom_merge.sides import Sides as Sides
 from homeroom_merge.standing import look_again
 from homeroom_merge.store import journal, runs, seen
+from homeroom_merge.store import known as records
 from homeroom_merge.store.connection import Conn
 from homeroom_merge.store.known import Numbered
 from homeroom_merge.terms import Terms
@@ -60,9 +62,9 @@ async def begin(connection: Conn, terms: Terms, sides: Sides, group_id: UUID, ru
     run = await runs.begin(connection, subject.number, group_id, runner, canonical({}))
     course = Course(run, subject.number, terms, sides)
     if terms.fetches_hub:
-        course.hub = await fetch_hub(connection, subject, terms, sides.hubs, sides.hub_verifier)
+        course.hub = await fetch_hub(connection, subject, terms, sides)
     if terms.fetches_sis:
-        course.sis = await fetch_sis(connection, subject, terms, sides.connector, sides.formatter, sides.sis_verifier)
+        course.sis = await fetch_sis(connection, subject, terms, sides)
         if course.sis.failure:
             course.status = "failed"
         elif not course.sis.records and course.sis.complete and not terms.allow_empty:
@@ -84,13 +86,17 @@ async def roll_up(connection: Conn, subject: int, terms: Terms, sides: Sides) ->
         await runs.end(connection, run, "finishedWithIssues" if approved else "cancelled")
 
 
-async def make_plan(connection: Conn, course: Course, links: Links, now: datetime, *, approved: bool = False) -> None:
+async def make_plan(connection: Conn, course: Course, now: datetime) -> None:
     """Plan, and let the guards look at it: what may not go on by itself is `held`."""
     missing = course.sis.columns_missing if course.sis is not None else frozenset()
-    merged = merge_with(course.terms, links, now, course.sides.reach(course.terms))
+    merged = await merge_of(connection, course, now)
     course.planned = await plan(connection, course.run, course.subject, course.terms, merged, now.date(), missing)
     await runs.replace_held(connection, course.subject, course.run)
-    if course.may is Pass.NOTHING and not approved:
+    await _hold_if_told(connection, course)
+
+
+async def _hold_if_told(connection: Conn, course: Course) -> None:
+    if course.may is Pass.NOTHING:
         course.status = "held"
         await runs.end(connection, course.run, "held")
 
@@ -105,7 +111,7 @@ async def persist(connection: Conn, course: Course, merged: Merge, *, deletes: b
             return
         subject = await seen.find_subject(connection, course.terms.feed, course.terms.entity)
         await look_again(connection, subject.number, course.terms, course.sides, stale)
-        await fetch_hub(connection, subject, course.terms, course.sides.hubs, course.sides.hub_verifier)
+        await fetch_hub(connection, subject, course.terms, course.sides)
         await plan_anew(connection, course.run, stale, merged)
         await persisting.persist(deletes=deletes)
     await give_up(connection, course.run, await runs.numbers_with(connection, course.run, "stale"))
@@ -114,7 +120,7 @@ async def persist(connection: Conn, course: Course, merged: Merge, *, deletes: b
 async def finish(connection: Conn, course: Course) -> str:
     """The status that a run ends with."""
     counts = await runs.count_outcomes(connection, course.run)
-    faults = sum(len(fetched.faults) for fetched in (course.hub, course.sis) if fetched is not None)
+    faults = sum(fetched.invalid for fetched in (course.hub, course.sis) if fetched is not None)
     with_issues = faults or any(counts.get(what) for what in ("conflict", "waits", "stale", "failed", "unknown"))
     course.status = "finishedWithIssues" if with_issues else "success"
     await runs.end(connection, course.run, course.status)
@@ -130,41 +136,42 @@ async def approve(connection: Conn, course: Course, merged: Merge, by: str) -> U
     if not await runs.hold(connection, subject.number):
         raise InProgressError(f"a run of {course.terms.entity} of {course.terms.feed} is going on")
     await roll_up(connection, subject.number, course.terms, course.sides)
-    await fetch_hub(connection, subject, course.terms, course.sides.hubs, course.sides.hub_verifier)
+    await fetch_hub(connection, subject, course.terms, course.sides)
     shown = await runs.numbers_with(connection, course.run, "planned")
     await look_again(connection, subject.number, course.terms, course.sides, shown)
+    held = None
     async with connection.transaction():
-        moved = await moved_since(connection, course.run, merged)
+        async for moved in moved_since(connection, course.run, merged):
+            held = held or await runs.begin(
+                connection, course.subject, await _group(connection, course.run), "approval"
+            )
+            await runs.store_plan(connection, held, moved)
         await runs.decide(connection, course.run, "running", by)
-        if not moved:
-            return None
-        held = await runs.begin(connection, course.subject, await _group(connection, course.run), "approval", "{}")
-        await runs.store_plan(connection, held, moved)
-        await runs.end(connection, held, "held")
+        if held is not None:
+            await runs.end(connection, held, "held")
     return held
 
 
 async def undo(connection: Conn, terms: Terms, sides: Sides, run: UUID, now: datetime) -> Course:
     """A run that takes another one back, planned and judged as any; its status is `running` or `held`."""
     subject = await seen.find_subject(connection, terms.feed, terms.entity)
-    await fetch_hub(connection, subject, terms, sides.hubs, sides.hub_verifier)
+    await fetch_hub(connection, subject, terms, sides)
     course = Course(
         await runs.begin(connection, subject.number, uuid4(), "undo", undoes=run), subject.number, terms, sides
     )
-    wrote = await writes_of(connection, run)
-    await look_again(connection, subject.number, terms, sides, sorted(wrote))
-    merged = undo_with(terms, wrote, now, sides.reach(terms))
-    course.planned = await plan_undo(connection, course.run, subject.number, terms, merged, sorted(wrote), now.date())
-    if course.may is Pass.NOTHING:
-        course.status = "held"
-        await runs.end(connection, course.run, "held")
+    written = await journal.written(connection, run)
+    await look_again(connection, subject.number, terms, sides, written)
+    merged = undo_with(connection, terms, run, now, sides.reach(terms))
+    told = course.run, subject.number, terms, merged, written, now.date()
+    course.planned = await plan_again(connection, *told)
+    await _hold_if_told(connection, course)
     return course
 
 
-async def writes_of(connection: Conn, run: UUID) -> dict[int, Wrote]:
-    """What a run wrote, by the number of the record: on each side from what stood there first to what it wrote last."""
+async def writes_of(connection: Conn, run: UUID, numbers: Sequence[int]) -> dict[int, Wrote]:
+    """What a run wrote of these records: on each side from what stood there first to what it wrote last."""
     found: dict[int, Wrote] = {}
-    for intent in await journal.wrote(connection, run):
+    for intent in await journal.wrote(connection, run, numbers):
         before = None if intent.before is None else orjson.loads(intent.before)
         after = None if intent.body is None else orjson.loads(intent.body)
         wrote = found.get(intent.record, Wrote())
@@ -174,21 +181,27 @@ async def writes_of(connection: Conn, run: UUID) -> dict[int, Wrote]:
     return found
 
 
-def undo_with(terms: Terms, wrote: Mapping[int, Wrote], now: datetime, reach: Reach) -> Merge:
+def undo_with(connection: Conn, terms: Terms, run: UUID, now: datetime, reach: Reach) -> Merge:
     """The merge of a run that undoes another."""
 
-    def merged(each: Numbered) -> Change:
-        return reach.within(undone(each.known, wrote[each.number], terms.shape, terms.rules, now), each.known)
+    async def merged(block: Sequence[Numbered]) -> list[Change]:
+        wrote = await writes_of(connection, run, [each.number for each in block])
+        return [
+            reach.within(undone(each.known, wrote[each.number], terms.shape, terms.rules, now), each.known)
+            for each in block
+        ]
 
     return merged
 
 
-async def merge_of(connection: Conn, course: Course, links: Links, now: datetime) -> Merge:
-    """By what the plan of a run was made."""
-    found, reach = await runs.find(connection, course.run), course.sides.reach(course.terms)
-    if found is None or found.undoes is None:
-        return merge_with(course.terms, links, now, reach)
-    return undo_with(course.terms, await writes_of(connection, found.undoes), now, reach)
+async def merge_of(connection: Conn, course: Course, now: datetime) -> Merge:
+    """By what the plan of a run is made."""
+    terms, reach = course.terms, course.sides.reach(course.terms)
+    found = await runs.find(connection, course.run)
+    if found is not None and found.undoes is not None:
+        return undo_with(connection, terms, found.undoes, now, reach)
+    links = {entity: await records.links(connection, terms.feed, entity) for entity in sorted(terms.after)}
+    return merge_with(terms, Links(links), now, reach)
 
 
 async def _group(connection: Conn, run: UUID) -> UUID:

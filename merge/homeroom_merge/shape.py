@@ -118,9 +118,9 @@ class Shape:
         """Every reference in a body."""
         return _references(self.root, body, ()) if self.refers_to else iter(())
 
-    def turned(self, body: Json, turn: Callable[[str, str], str]) -> Json:
-        """The body with each reference's key turned: `turn(entity, key)`."""
-        return dict(_turned(self.root, body, turn)) if self.refers_to else body
+    def turned(self, value: Value, turn: Callable[[str, str], str], path: Path = ()) -> Value:
+        """What stands at a path, a body at its root, with each reference's key turned: `turn(entity, key)`."""
+        return _turned(self.node(path), value, turn) if self.refers_to else value
 
 
 @dataclass(slots=True)

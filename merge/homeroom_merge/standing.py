@@ -1,17 +1,16 @@
 """What stands in the SIS right now, of a few records."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import dataclass
 
 from homeroom_merge.connectors.connector import Abilities
-from homeroom_merge.fetching import sis_row
+from homeroom_merge.fetching import Fetched, Placed, take_in
 from homeroom_merge.formatters.formatter import Reading, Row
 from homeroom_merge.sides import Sides
+from homeroom_merge.store import intake
 from homeroom_merge.store import known as records
-from homeroom_merge.store import seen
 from homeroom_merge.store.connection import Conn
 from homeroom_merge.terms import Terms
-from homeroom_merge.verification import verify
 
 _AT_ONCE = 1_000
 
@@ -43,13 +42,16 @@ async def look_again(connection: Conn, subject: int, terms: Terms, sides: Sides,
     if not keys or not can_look(sides.connector.abilities):
         return
     found = await _found(sides, terms.entity, keys)
-    rows = [
-        sis_row(each, terms.rules.zone)
-        for each in verify([(each.reading, each.place) for each in found], sides.sis_verifier)
-    ]
     async with connection.transaction():
-        await seen.store_sis(connection, subject, list({row.sis_key: row for row in rows}.values()))
-        await seen.miss_sis(connection, subject, sorted(keys - {row.sis_key for row in rows}))
+        await intake.begin(connection)
+        await take_in(connection, _placed(found), sides.sis_verifier, terms, Fetched())
+        await intake.take(connection, subject)
+        await intake.miss(connection, subject, sorted(keys))
+
+
+async def _placed(found: Sequence[Standing]) -> AsyncIterator[Placed]:
+    for each in found:
+        yield each.reading, each.place
 
 
 async def _found(sides: Sides, entity: str, keys: Collection[str]) -> list[Standing]:

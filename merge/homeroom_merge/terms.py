@@ -25,6 +25,8 @@ class Terms:
     acts_as: tuple[str, ...]
     shape: Shape
     rules: Rules
+    after: frozenset[str] = frozenset()
+    """The entities that its records refer to and that are merged before it."""
     draws_uuids: bool = False
     """New hub ids are UUIDs; else they are the keys that the SIS uses."""
     policy: DeletePolicy = field(default_factory=DeletePolicy)

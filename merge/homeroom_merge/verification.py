@@ -4,7 +4,6 @@ A record that fails is reported and left out, and never counts as deleted. Messa
 children's data.
 """
 
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -75,37 +74,22 @@ class Verifier:
 
 
 def verify(records: Iterable[tuple[Reading, str]], verifier: Verifier) -> list[Verified]:
-    """Each record of one side with its place, judged; records of one key are all at fault."""
-    read = list(records)
-    places = _places_by_key(read)
+    """Each record of one side with its place, judged by itself; those of one key are `twin_faults`."""
     return [
-        Verified(
-            reading,
-            place,
-            (
-                *reading.faults,
-                *_unrepeated(verifier.faults(reading.body), reading.faults),
-                *_twin_faults(index, places[reading.key]),
-            ),
-        )
-        for index, (reading, place) in enumerate(read)
+        Verified(reading, place, (*reading.faults, *_unrepeated(verifier.faults(reading.body), reading.faults)))
+        for reading, place in records
     ]
 
 
-def _places_by_key(read: Sequence[tuple[Reading, str]]) -> Mapping[str, Sequence[tuple[int, str]]]:
-    places: dict[str, list[tuple[int, str]]] = defaultdict(list)
-    for index, (reading, place) in enumerate(read):
-        places[reading.key].extend([(index, place)] if reading.key else [])
-    return places
-
-
-def _twin_faults(index: int, places: Sequence[tuple[int, str]]) -> Iterator[Fault]:
-    """The fault of a key that other records of the feed have too, naming where these stand."""
-    others = [place for at, place in places if at != index] if len(places) > 1 else []
-    if others:
-        more = f" and {len(others) - OTHERS_NAMED_MAX} more" if len(others) > OTHERS_NAMED_MAX else ""
-        named = ", ".join(others[:OTHERS_NAMED_MAX]) + more
-        yield Fault("", f"its key is also that of {named}", "keep one of them, or give them keys of their own")
+def twin_faults(places: Sequence[str]) -> Iterator[Fault]:
+    """The fault of each record of one key, in the order of their places, naming where the others stand."""
+    named = [*places[: OTHERS_NAMED_MAX + 1]]
+    for index in range(len(places)):
+        others = [place for at, place in enumerate(named) if at != index][:OTHERS_NAMED_MAX]
+        left = len(places) - 1 - len(others)
+        more = f" and {left} more" if left else ""
+        cure = "keep one of them, or give them keys of their own"
+        yield Fault("", f"its key is also that of {', '.join(others)}{more}", cure)
 
 
 def _unrepeated(found: Iterable[Fault], known: Sequence[Fault]) -> Iterator[Fault]:

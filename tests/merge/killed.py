@@ -14,7 +14,7 @@ from homeroom_merge.connectors.hub import Hub
 from homeroom_merge.connectors.sql import SqlDatabase
 from homeroom_merge.records import Method
 from homeroom_merge.rules import Rules
-from homeroom_merge.store import journal, known, runs, seen
+from homeroom_merge.store import intake, journal, known, runs, seen
 from tests.merge.feeds import group_of, opened_state
 from tests.merge.pupils import TABLE, Pupils, feed_of
 
@@ -22,7 +22,8 @@ NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 AS_HUB = Rules("Student", Method.RESOLVE_AS_HUB)
 ENTITIES = ("SchoolAuthority", "School", "Student")
 _POINTS = (
-    (seen, "store_hub", "store_sis", "count_absences", "link_alike", "move_hub_cursor", "move_sis_cursor", "draw_ids"),
+    (seen, "store_hub", "link_alike", "move_hub_cursor", "move_sis_cursor", "draw_ids"),
+    (intake, "begin", "add", "fail", "take", "count_absences", "miss"),
     (runs, "begin", "store_plan", "note_outcomes", "end", "decide"),
     (journal, "intend", "note_results", "note_sis_result"),
     (known, "settle", "show_written", "show_sis"),

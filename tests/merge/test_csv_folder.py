@@ -148,12 +148,6 @@ class TestWhatNeverCountsAsADelete:
         fetch, _ = await students(tmp_path, lines_end=False)
         assert fetch.complete
 
-    async def test_doubled_keys_are_faults_of_all_that_have_them(self, tmp_path: Path) -> None:
-        put(tmp_path, row(1), row(2), row(1, "Eve"))
-        _, read = await verified(CsvFolder(tmp_path, SET), STUDENTS)
-        assert [each.valid for each in read] == [False, True, False]
-        assert read[0].faults[0].detail == "its key is also that of Student.csv row 4"
-
     async def test_an_export_with_all_new_keys_is_read_as_such(self, tmp_path: Path) -> None:
         put(tmp_path, *(row(n + 1000) for n in range(10)))
         fetch, read = await verified(CsvFolder(tmp_path, SET), STUDENTS)

@@ -5,7 +5,6 @@ from datetime import date
 
 import pytest
 
-from homeroom_merge.absence import Spoken, state_when_absent
 from homeroom_merge.guards import Limits, Pass, Standing, judge, tally
 from homeroom_merge.merging import UNTOUCHED
 from homeroom_merge.plan import Kind
@@ -13,43 +12,13 @@ from homeroom_merge.records import Base, Known, Method, Side, State
 from homeroom_merge.rules import Rules
 from tests.merge.records import DELETE, MANUAL, Json, bodies, conflicts, kinds, known, live, merged, persisted
 
-SCHOOL = "S.0982"
-FEED = Spoken(complete=True, schools=frozenset({SCHOOL, "S.0983"}), pairs=frozenset({(SCHOOL, 2027)}))
 GONE = Side(State.DELETED)
 BASE, EDITED = {"text": "old"}, {"text": "new"}
 
 
-def absent(times: int, feed: Spoken = FEED, school: str | None = SCHOOL, year: int | None = 2027) -> State:
-    return state_when_absent((school, year), times, feed)
-
-
-def test_absence_counts_from_two_complete_feeds_on() -> None:
-    assert [absent(times) for times in (1, 2, 3)] == [State.ABSENT, State.DELETED, State.DELETED]
-    assert absent(9, replace(FEED, complete=False)) is State.ABSENT
-    assert state_when_absent((SCHOOL, 2027), 1, FEED, feeds=1) is State.DELETED
-
-
-def test_absence_counts_for_own_schools_and_covered_years_only() -> None:
-    assert absent(9, school="S.0990") is State.ABSENT
-    assert absent(9, school=None) is State.ABSENT
-    assert absent(9, school="S.0983") is State.ABSENT
-    everything = replace(FEED, pairs=None)
-    assert absent(9, everything, school="S.0983", year=None) is State.DELETED
-    assert absent(9, everything, school="S.0990") is State.ABSENT
-
-
-def test_a_year_that_rolls_over_deletes_nothing_of_the_old_one() -> None:
-    rolled = replace(FEED, pairs=frozenset({(SCHOOL, 2028)}))
-    sis = Side(absent(9, rolled, year=2027))
-    assert merged(known(BASE, BASE, sis)).writes == ()
-    everything = replace(FEED, pairs=None)
-    assert state_when_absent((SCHOOL, 2027), 9, everything, years_allowed={2028}) is State.ABSENT
-    assert state_when_absent((SCHOOL, 2028), 9, everything, years_allowed={2028}) is State.DELETED
-
-
 def test_a_pupil_who_leaves_one_of_two_schools_stays_in_the_other() -> None:
     pupils = Rules("Student", Method.ALWAYS_SIS, student_audience=True)
-    leaves = merged(known(BASE, BASE, Side(absent(2)), home=False), pupils)
+    leaves = merged(known(BASE, BASE, GONE, home=False), pupils)
     stays = merged(known(BASE, BASE, BASE), pupils)
     assert (leaves.writes, leaves.unlink, leaves.conflicts) == ((), True, ())
     assert stays is UNTOUCHED

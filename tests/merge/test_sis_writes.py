@@ -9,13 +9,9 @@ import pytest
 from homeroom_merge.connectors.connector import Abilities
 from homeroom_merge.merging import DeletePolicy, OnDelete
 from homeroom_merge.pacing import Pacing
-from homeroom_merge.planning import merge_with
-from homeroom_merge.reach import Reach
-from homeroom_merge.records import Known, Method, Side, State
+from homeroom_merge.records import Method
 from homeroom_merge.rules import Rules
-from homeroom_merge.shape import Shape
 from homeroom_merge.store import known
-from homeroom_merge.store.known import Numbered
 from homeroom_merge.terms import Terms
 from homeroom_merge.testing import DATABASE, DROP_OFF, Fault, MemorySis
 from homeroom_merge.values import Json
@@ -440,22 +436,6 @@ async def test_a_crash_between_intent_and_result_is_found_out_or_unknown(
             await school.merge()
             assert await has_moved_base(school, "r1")
             assert shown(school)["r1"] == pupil("Eve")
-
-
-def test_what_is_made_in_the_sis_waits_for_what_it_refers_to() -> None:
-    class Placed(Pupils):
-        def __init__(self) -> None:
-            super().__init__()
-            self.fields |= {"schoolId"}
-
-    shape = Shape.of({"type": "object", "properties": {"schoolId": {"type": "string", "x-reference": "School"}}})
-    terms = Terms("raven", "Student", {None: "Student"}, frozenset({"S.91"}), ("A.9",), shape, HUB)
-    record = Known(None, "r1", Side(State.LIVE, pupil(schoolId="91", birthCity="Elk")), Side(State.ABSENT))
-    for linked, waits in (({}, (("School", "91"),)), ({"key": "91"}, ())):
-        merged = merge_with(terms, {"School": linked}, NOW, Reach(Placed(), terms.schools))
-        change = merged(Numbered(1, record, None))
-        assert change.waits_for == waits
-        assert [write.body for write in change.writes] == [pupil(schoolId="91")], "what the SIS can hold"
 
 
 async def test_deletes_and_undeletes_reach_the_sis(opened: Opened) -> None:

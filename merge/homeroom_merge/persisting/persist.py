@@ -3,7 +3,7 @@
 The hub goes before the SIS. A change that is done there, or has nothing to do there, is `halfway` until the SIS has it.
 """
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from uuid import UUID
 
 from homeroom_merge.persisting.hub import HubWrites
@@ -25,6 +25,7 @@ class Persisting:
     def __init__(self, connection: Conn, run: UUID, terms: Terms, sides: Sides) -> None:
         self._connection = connection
         self._run = run
+        self._terms = terms
         self._hub = HubWrites(connection, run, terms, sides.hubs)
         self._sis = SisWrites(connection, run, terms, sides)
 
@@ -36,13 +37,39 @@ class Persisting:
 
     async def persist(self, *, deletes: bool) -> None:
         """The planned creates and updates, or the deletes. Raises HomeroomError; what was done by then is known."""
-        while page := await runs.next_planned(self._connection, self._run, _AT_ONCE, deletes=deletes):
-            for number, change in page:
-                await runs.note_conflicts(self._connection, number, change.conflicts)
-            await self._without_writes([each for each in page if _is_told(each[1])])
-            await self._hub.write([each for each in page if not _is_told(each[1])])
-        while page := await runs.next_halfway(self._connection, self._run, _AT_ONCE, deletes=deletes):
+        async for page in self._pages("planned", deletes=deletes):
+            await runs.note_conflicts(self._connection, [(number, change.conflicts) for number, change in page])
+            ready = await self._await_references(page)
+            await self._without_writes([each for each in ready if _is_told(each[1])])
+            await self._hub.write([each for each in ready if not _is_told(each[1])])
+        async for page in self._pages("halfway", deletes=deletes):
             await self._sis.write(page)
+
+    async def _pages(self, outcome: str, *, deletes: bool) -> AsyncIterator[list[tuple[int, Change]]]:
+        after = 0
+        while page := await runs.next_to_do(self._connection, self._run, outcome, after, _AT_ONCE, deletes=deletes):
+            yield page
+            after = page[-1][0]
+
+    async def _await_references(self, page: Sequence[tuple[int, Change]]) -> list[tuple[int, Change]]:
+        """Those whose references the hub has by now: a record that was to be there may have been held, or refused."""
+        needed = {number: self._needed(change) for number, change in page}
+        asked = set().union(*needed.values())
+        away = await records.not_on_hub(self._connection, self._terms.feed, asked) if asked else set()
+        waiting = {number: sorted(needs & away) for number, needs in needed.items() if needs & away}
+        told = [
+            (number, "waits", "the hub does not have " + ", ".join(f"{entity} {key}" for entity, key in lacking))
+            for number, lacking in waiting.items()
+        ]
+        await runs.note_outcomes(self._connection, self._run, told)
+        return [each for each in page if each[0] not in waiting]
+
+    def _needed(self, change: Change) -> set[tuple[str, str]]:
+        write = change.write_to("hub")
+        if write is None or write.body is None:
+            return set()
+        found = self._terms.shape.references(write.body)
+        return {(each.entity, each.key) for each in found if each.entity in self._terms.after}
 
     async def _without_writes(self, page: Sequence[tuple[int, Change]]) -> None:
         """Adopted alike, in conflict, waiting, or just told of."""

@@ -64,7 +64,7 @@ class Hub:
 
 @dataclass(frozen=True, slots=True)
 class Connector:
-    """How the SIS is reached: a kind of settings_connectors.KINDS and its options."""
+    """How the SIS is reached: a kind of settings.connectors.KINDS and its options."""
 
     kind: str
     options: Mapping[str, str] = field(default_factory=dict)

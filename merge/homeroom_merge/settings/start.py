@@ -73,7 +73,7 @@ _SEASONS = """
 
 
 def as_toml(kind: str, name: str, authority: str, schools: Sequence[str], entities: Sequence[str]) -> str:
-    """A commented settings file for a new feed by a kind of connector (settings_connectors.KINDS)."""
+    """A commented settings file for a new feed by a kind of connector (settings.connectors.KINDS)."""
     connector = KINDS[kind]
     codes = ", ".join(json.dumps(school) for school in schools)
     secrets = {"hub_key": "HOMEROOM_KEY", **connector.secrets}

@@ -23,12 +23,14 @@ class Intent(NamedTuple):
 
 async def intend(connection: Conn, run: UUID, intents: Sequence[Intent]) -> None:
     """Written down before anything is sent."""
-    await connection.executemany(
+    await connection.execute(
         """
         insert into journal (run, record, side, kind, idempotency_key, hub_id, body, expected_version, before)
-        values ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+        select $1, u.* from unnest($2::bigint[], $3::text[], $4::text[], $5::uuid[], $6::text[], $7::text[],
+                                   $8::bigint[], $9::text[]) as u
         """,
-        [(run, *intent) for intent in intents],
+        run,
+        *([intent[place] for intent in intents] for place in range(len(Intent._fields))),
     )
 
 
@@ -44,14 +46,21 @@ async def open_intents(connection: Conn, run: UUID) -> list[Intent]:
     return [Intent(*row.values()) for row in rows]
 
 
-async def wrote(connection: Conn, run: UUID) -> list[Intent]:
-    """What a run is known to have written, first to last."""
+async def written(connection: Conn, run: UUID) -> list[int]:
+    """The records of which a run is known to have written something."""
+    query = "select distinct record from journal where run = $1 and result = 'done' order by record"
+    return [row["record"] for row in await connection.fetch(query, run)]
+
+
+async def wrote(connection: Conn, run: UUID, numbers: Sequence[int]) -> list[Intent]:
+    """What a run is known to have written of these records, first to last."""
     rows = await connection.fetch(
         """
         select record, side, kind, idempotency_key as key, hub_id, body, expected_version, before
-        from journal where run = $1 and result = 'done' order by number
+        from journal where run = $1 and record = any($2::bigint[]) and result = 'done' order by number
         """,
         run,
+        numbers,
     )
     return [Intent(*row.values()) for row in rows]
 

@@ -1,6 +1,6 @@
 """Records as merging knows them: who has changed is told by PostgreSQL, by comparing texts."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -47,9 +47,9 @@ class SisShown(NamedTuple):
     covered: Sequence[str] | None
 
 
-async def changed(connection: Conn, subject: int) -> AsyncIterator[Numbered]:
-    """Every record of which a side is not as both last agreed, within a transaction of the caller's."""
-    rows = connection.cursor(
+async def changed(connection: Conn, subject: int) -> AsyncIterator[list[Numbered]]:
+    """Every record of which a side is not as both last agreed, in blocks, within a transaction of the caller's."""
+    cursor = await connection.cursor(
         """
         select * from record
         where subject = $1
@@ -59,10 +59,9 @@ async def changed(connection: Conn, subject: int) -> AsyncIterator[Numbered]:
         order by number
         """,
         subject,
-        prefetch=_AT_ONCE,
     )
-    async for row in rows:
-        yield _numbered(row)
+    while rows := await cursor.fetch(_AT_ONCE):
+        yield [_numbered(row) for row in rows]
 
 
 async def read(connection: Conn, numbers: Sequence[int]) -> dict[int, Numbered]:
@@ -85,53 +84,75 @@ async def live_bases(connection: Conn, subject: int) -> int:
     return int(await connection.fetchval(count, subject))
 
 
-async def links(connection: Conn, feed: str, entity: str) -> Mapping[str, str | None]:
-    """The hub id of each SIS key of an entity that is there (live, and not failed); None where none is drawn yet."""
-    rows = await connection.fetch(
+async def links(connection: Conn, feed: str, entity: str) -> dict[str, str | None]:
+    """The hub id of each SIS key of an entity that is there, or about to be; None where none is drawn: a re-key."""
+    rows = connection.cursor(
         """
-        select r.sis_key, r.hub_id from record r
+        select r.sis_key, nullif(r.hub_id, r.sis_key) as hub_id, r.hub_id is null as is_open from record r
         join subject s on s.number = r.subject join feed f on f.number = s.feed
-        where f.name = $1 and s.entity = $2 and r.sis_key is not null and r.sis_state <> 'failed'
+        where f.name = $1 and s.entity = $2 and r.sis_key is not null
+          and (r.sis_state = 'live' or r.hub_state in ('live', 'failed', 'outOfView'))
         """,
         feed,
         entity,
+        prefetch=_AT_ONCE,
     )
-    return {row["sis_key"]: row["hub_id"] for row in rows}
+    async with connection.transaction():
+        return {key: None if is_open else hub_id or key async for key, hub_id, is_open in rows}
+
+
+async def not_on_hub(connection: Conn, feed: str, references: Collection[tuple[str, str]]) -> set[tuple[str, str]]:
+    """Of (entity, hub id), those that the hub does not have, as far as is known."""
+    rows = await connection.fetch(
+        """
+        select u.entity, u.id from unnest($2::text[], $3::text[]) as u(entity, id)
+        where not exists (
+            select from record r join subject s on s.number = r.subject join feed f on f.number = s.feed
+            where f.name = $1 and s.entity = u.entity and r.hub_id = u.id
+              and r.hub_state in ('live', 'failed', 'outOfView'))
+        """,
+        feed,
+        [entity for entity, _ in references],
+        [hub_id for _, hub_id in references],
+    )
+    return {(row["entity"], row["id"]) for row in rows}
 
 
 async def settle(connection: Conn, records: Sequence[Settled]) -> None:
     """Move bases and links: each where every side that had to change is known to have it."""
-    await connection.executemany(
+    bases = [_base_columns(each.base) for each in records]
+    await connection.execute(
         """
-        update record
-        set hub_id = coalesce($2, hub_id), base_hub = coalesce($3, base_hub), base_sis = coalesce($4, base_sis),
-            base_deleted = coalesce($5, base_deleted),
-            base_more = case when $3::text is null then base_more else $6 end,
-            awaiting = case when $3::text is null then coalesce($7, awaiting) else $7 end, unlinked = $8,
-            sis_key = coalesce(sis_key, $9)
-        where number = $1
+        update record r
+        set hub_id = coalesce(u.hub_id, r.hub_id), base_hub = coalesce(u.base_hub, r.base_hub),
+            base_sis = coalesce(u.base_sis, r.base_sis), base_deleted = coalesce(u.base_deleted, r.base_deleted),
+            base_more = case when u.base_hub is null then r.base_more else u.base_more end,
+            awaiting = case when u.base_hub is null then coalesce(u.awaiting, r.awaiting) else u.awaiting end,
+            unlinked = u.unlinked, sis_key = coalesce(r.sis_key, u.sis_key)
+        from unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::boolean[], $6::text[], $7::text[],
+                    $8::boolean[], $9::text[])
+             as u(number, hub_id, base_hub, base_sis, base_deleted, base_more, awaiting, unlinked, sis_key)
+        where r.number = u.number
         """,
-        [
-            (
-                each.number,
-                each.hub_id,
-                *_base_columns(each.base),
-                None if each.awaiting is None else awaited_text(each.awaiting),
-                each.unlinked,
-                each.sis_key,
-            )
-            for each in records
-        ],
+        [each.number for each in records],
+        [each.hub_id for each in records],
+        *([base[place] for base in bases] for place in range(4)),
+        [None if each.awaiting is None else awaited_text(each.awaiting) for each in records],
+        [each.unlinked for each in records],
+        [each.sis_key for each in records],
     )
 
 
 async def show_written(connection: Conn, rows: Sequence[tuple[int, str, int]]) -> None:
     """(number, hub body, core version): what the hub has since a write of ours, as a fetch would show it."""
-    await connection.executemany(
+    await connection.execute(
         """
-        update record set hub_seen = $2, hub_version = greatest(hub_version, $3), hub_state = 'live' where number = $1
+        update record r set hub_seen = u.body, hub_version = greatest(r.hub_version, u.version), hub_state = 'live'
+        from unnest($1::bigint[], $2::text[], $3::bigint[]) as u(number, body, version) where r.number = u.number
         """,
-        rows,
+        [number for number, _, _ in rows],
+        [body for _, body, _ in rows],
+        [version for _, _, version in rows],
     )
 
 

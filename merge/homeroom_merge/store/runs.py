@@ -122,16 +122,13 @@ async def store_plan(connection: Conn, run: UUID, changes: Sequence[tuple[int, C
     )
 
 
-async def planned(connection: Conn, run: UUID, *outcomes: str) -> AsyncIterator[tuple[int, Change]]:
-    """What of a plan stands so, in the order of records, within a transaction of the caller's."""
-    rows = connection.cursor(
-        "select record, change from planned where run = $1 and outcome = any($2::text[]) order by record",
-        run,
-        outcomes,
-        prefetch=_AT_ONCE,
+async def planned(connection: Conn, run: UUID, *outcomes: str) -> AsyncIterator[list[tuple[int, Change]]]:
+    """What of a plan stands so, in the order of records, in blocks, within a transaction of the caller's."""
+    cursor = await connection.cursor(
+        "select record, change from planned where run = $1 and outcome = any($2::text[]) order by record", run, outcomes
     )
-    async for row in rows:
-        yield row["record"], change_of(row["change"])
+    while rows := await cursor.fetch(_AT_ONCE):
+        yield [(row["record"], change_of(row["change"])) for row in rows]
 
 
 async def replace_planned(connection: Conn, run: UUID, changes: Sequence[tuple[int, Change]]) -> None:
@@ -170,25 +167,19 @@ async def planned_of(connection: Conn, run: UUID, numbers: Sequence[int]) -> lis
     return [(row["record"], change_of(row["change"])) for row in await connection.fetch(query, run, numbers)]
 
 
-async def next_planned(connection: Conn, run: UUID, limit: int, *, deletes: bool) -> list[tuple[int, Change]]:
-    """The next changes of a plan that are to be carried out: those that delete something, or the others."""
-    return await _next(connection, run, "planned", limit, deletes=deletes)
-
-
-async def next_halfway(connection: Conn, run: UUID, limit: int, *, deletes: bool) -> list[tuple[int, Change]]:
-    """The next of those that only the SIS does not have yet."""
-    return await _next(connection, run, "halfway", limit, deletes=deletes)
-
-
-async def _next(connection: Conn, run: UUID, outcome: str, limit: int, *, deletes: bool) -> list[tuple[int, Change]]:
+async def next_to_do(
+    connection: Conn, run: UUID, outcome: str, after: int, limit: int, *, deletes: bool
+) -> list[tuple[int, Change]]:
+    """The next changes of a plan that stand so, beyond a record: those that delete something, or the others."""
     rows = await connection.fetch(
         """
         select record, change from planned
-        where run = $1 and outcome = $2 and is_delete = $3 order by record limit $4
+        where run = $1 and outcome = $2 and is_delete = $3 and record > $4 order by record limit $5
         """,
         run,
         outcome,
         deletes,
+        after,
         limit,
     )
     return [(row["record"], change_of(row["change"])) for row in rows]
@@ -205,10 +196,18 @@ async def leave_halfway(connection: Conn, run: UUID) -> None:
     )
 
 
-async def note_conflicts(connection: Conn, record: int, conflicts: Sequence[Conflict]) -> None:
-    """The conflicts of a record, in place of those it had: what a merge agrees on vanishes from the inbox."""
+async def note_conflicts(connection: Conn, found: Sequence[tuple[int, Sequence[Conflict]]]) -> None:
+    """The conflicts of records, in place of those they had: what a merge agrees on vanishes from the inbox."""
+    named = [(record, conflict) for record, conflicts in found for conflict in conflicts]
     await connection.execute(
-        "delete from conflict where record = $1 and pointer <> all($2::text[])", record, [c.pointer for c in conflicts]
+        """
+        delete from conflict c where record = any($1::bigint[]) and not exists (
+            select from unnest($2::bigint[], $3::text[]) as u(record, pointer)
+            where u.record = c.record and u.pointer = c.pointer)
+        """,
+        [record for record, _ in found],
+        [record for record, _ in named],
+        [conflict.pointer for _, conflict in named],
     )
     await connection.executemany(
         """
@@ -216,7 +215,7 @@ async def note_conflicts(connection: Conn, record: int, conflicts: Sequence[Conf
         on conflict (record, pointer) do update
         set base = excluded.base, sis = excluded.sis, hub = excluded.hub, rule = excluded.rule
         """,
-        [(record, c.pointer, *map(value_text, (c.base, c.sis, c.hub)), c.rule) for c in conflicts],
+        [(record, c.pointer, *map(value_text, (c.base, c.sis, c.hub)), c.rule) for record, c in named],
     )
 
 

@@ -31,20 +31,6 @@ class HubRow(NamedTuple):
     school_year: int | None = None
 
 
-class SisRow(NamedTuple):
-    """A record as the SIS showed it, in the hub's shape, its references hub ids."""
-
-    sis_key: str
-    state: str
-    body: str | None
-    covered: str | None
-    school: str | None
-    school_year: int | None
-    identifier: str | None
-    faults: str | None = None
-    changed_at: datetime | None = None
-
-
 async def find_subject(connection: Conn, feed: str, entity: str) -> Subject:
     """Made if need be, the feed with it."""
     row = await connection.fetchrow(
@@ -100,81 +86,6 @@ async def hub_not_among(connection: Conn, subject: int, shown: Sequence[str], sc
         school_year,
     )
     return [row["hub_id"] for row in rows]
-
-
-async def store_sis(connection: Conn, subject: int, rows: Sequence[SisRow]) -> None:
-    """What the SIS showed of these records; one that failed keeps the body it was last seen with."""
-    await connection.execute(
-        """
-        insert into record (subject, sis_key, sis_state, sis_seen, sis_covered, school, school_year, identifier,
-                            sis_faults, sis_changed_at)
-        select $1, u.key, u.state, u.body, string_to_array(u.covered, ','), u.school, u.year, u.identifier, u.faults,
-               u.changed_at
-        from unnest($2::text[], $3::seen_state[], $4::text[], $5::text[], $6::text[], $7::int[], $8::text[],
-                    $9::text[], $10::timestamptz[])
-             as u(key, state, body, covered, school, year, identifier, faults, changed_at)
-        on conflict (subject, sis_key) where sis_key is not null do update
-        set sis_state = excluded.sis_state, sis_faults = excluded.sis_faults, sis_absences = 0,
-            sis_seen = coalesce(excluded.sis_seen, record.sis_seen),
-            sis_covered = coalesce(excluded.sis_covered, record.sis_covered),
-            sis_changed_at = coalesce(excluded.sis_changed_at, record.sis_changed_at),
-            school = coalesce(excluded.school, record.school),
-            school_year = coalesce(excluded.school_year, record.school_year),
-            identifier = coalesce(excluded.identifier, record.identifier)
-        """,
-        subject,
-        *_columns(rows, 9),
-    )
-
-
-async def count_absences(
-    connection: Conn,
-    subject: int,
-    shown: Sequence[str],
-    schools: Sequence[str],
-    pairs: Sequence[tuple[str, int | None]] | None,
-    feeds_min: int,
-) -> int:
-    """A complete feed did not show these: absent, and after so many such feeds in a row deleted; how many are.
-
-    Only records of the feed's own schools, within the (school, year) pairs that it covered (None: all of them).
-    """
-    return int(
-        await connection.fetchval(
-            """
-            with gone as (
-                update record r
-                set sis_absences = sis_absences + 1,
-                    sis_state = case when sis_absences + 1 >= $6 then 'deleted' else 'absent' end::seen_state
-                where subject = $1 and sis_key is not null and sis_state in ('live', 'absent', 'failed')
-                  and sis_key <> all($2::text[]) and (school is null or school = any($3::text[]))
-                  and ($4::text[] is null or exists (
-                        select from unnest($4::text[], $5::int[]) as p(school, year)
-                        where p.school = r.school and (p.year is null or p.year = r.school_year)))
-                returning sis_state
-            )
-            select count(*) from gone where sis_state = 'deleted'
-            """,
-            subject,
-            shown,
-            schools,
-            None if pairs is None else [school for school, _ in pairs],
-            None if pairs is None else [year for _, year in pairs],
-            feeds_min,
-        )
-    )
-
-
-async def miss_sis(connection: Conn, subject: int, keys: Sequence[str]) -> None:
-    """The SIS was asked for these and does not have them, which is no absence from a feed."""
-    await connection.execute(
-        """
-        update record set sis_state = 'absent'
-        where subject = $1 and sis_key = any($2::text[]) and sis_state in ('live', 'failed')
-        """,
-        subject,
-        keys,
-    )
 
 
 async def move_hub_cursor(connection: Conn, subject: int, cursor: str) -> None:
@@ -250,10 +161,15 @@ async def re_keys(connection: Conn, subject: int) -> dict[int, str]:
 
 
 async def draw_ids(connection: Conn, subject: int, but: Sequence[int], *, uuids: bool) -> None:
-    """Hub ids for records of the SIS that have none."""
+    """Hub ids for records of the SIS that have none. A key that is another record's hub id gets an ending."""
     await connection.execute(
         """
-        update record set hub_id = case when $3 then gen_random_uuid()::text else sis_key end
+        update record r
+        set hub_id = case
+            when $3 then gen_random_uuid()::text
+            when exists (select from record o where o.subject = $1 and o.hub_id = r.sis_key)
+                then left(sis_key, 51) || '.' || left(md5(r.number::text), 12)
+            else sis_key end
         where subject = $1 and hub_id is null and sis_state = 'live' and number <> all($2::bigint[])
         """,
         subject,
