@@ -50,20 +50,24 @@ async def fetch_hub(connection: Conn, subject: Subject, terms: Terms, sides: Sid
     """Everything that has moved on the hub since the last time, as each organisation sees it. HomeroomError."""
     found, hubs, verifier = Fetched(complete=True), sides.hubs, sides.hub_verifier
     cursors = _cursors(subject.hub_cursor)
+
+    async def news(listed: Mapping[str, int]) -> list[str]:
+        return await seen.hub_news(connection, subject.number, listed)
+
     async with connection.transaction():
         for year, notification_type in terms.types.items():
             shown: set[str] = set()
             everything = True
             for organization, hub in hubs.items():
                 place = f"{notification_type} {organization}"
-                fetch = await hub.fetch(notification_type, cursors.get(place, HubCursor()))
+                fetch = await hub.fetch(notification_type, cursors.get(place, HubCursor()), news)
                 shown |= await _keep(connection, subject, fetch, hubs, (notification_type, year), verifier, found)
                 everything &= fetch.complete
                 cursors[place] = fetch.cursor
             if everything:
                 lost = await seen.hub_not_among(connection, subject.number, sorted(shown), year)
                 now = await _best(hubs, notification_type, lost)
-                await seen.store_hub(connection, subject.number, _hub_rows(now, year, verifier, found))
+                await seen.store_hub(connection, subject.number, _hub_rows(now, year, verifier, found), anew=True)
         await seen.move_hub_cursor(connection, subject.number, _cursor_text(cursors))
     return found
 
@@ -85,7 +89,8 @@ async def _keep(
         away = [each.hub_id for each in block if each.state is State.OUT_OF_VIEW]
         kept = [each for each in block if each.state is not State.OUT_OF_VIEW]
         kept += await _best(hubs, notification_type, away) if away else []
-        await seen.store_hub(connection, subject.number, _hub_rows(kept, year, verifier, found))
+        rows = _hub_rows(kept, year, verifier, found)
+        await seen.store_hub(connection, subject.number, rows, anew=fetch.complete)
     return shown
 
 

@@ -30,6 +30,10 @@ class Node:
     """The method in force here and beneath, whatever the settings say."""
     reference: str | None = None
     """The entity whose key stands here."""
+    holds_keys: bool = False
+    """Here or beneath are lists whose items have keys."""
+    holds_references: bool = False
+    """Here or beneath are keys of other records."""
     members: dict[str, "Node"] = field(default_factory=dict)
     rest: "Node | None" = None
     items: "Node | None" = None
@@ -101,6 +105,7 @@ class Shape:
         """From a JSON Schema with references within itself; raises ShapeError."""
         reading = _Reading(schema)
         root = reading.node((schema,), None)
+        reading.mark()
         return cls(root, frozenset(node.reference for node in reading.made.values() if node.reference))
 
     def node(self, path: Path) -> Node:
@@ -144,6 +149,18 @@ class _Reading:
             node.reference = node.reference or part.get("x-reference")
         self._fill(node, parts)
         return node
+
+    def mark(self) -> None:
+        """Say of each place what lies beneath it, so that bodies are walked no further than needed."""
+        moved, nodes = True, list(self.made.values())
+        while moved:
+            moved = False
+            for node in nodes:
+                beneath = [*node.members.values(), *(inner for inner in (node.rest, node.items) if inner)]
+                keys = bool(node.item_key) or any(inner.holds_keys for inner in beneath)
+                references = bool(node.reference) or any(inner.holds_references for inner in beneath)
+                moved |= (keys, references) != (node.holds_keys, node.holds_references)
+                node.holds_keys, node.holds_references = keys, references
 
     def _fill(self, node: Node, parts: _Schemas) -> None:
         names = {name for part in parts for name in part.get("properties", {})}
@@ -216,9 +233,12 @@ def item_part(key: ItemKey) -> str:
 
 
 def _faults(node: Node, value: Value, path: Path) -> Iterator[Fault]:
+    if not node.holds_keys:
+        return
     if isinstance(value, dict):
         for name, inner in value.items():
-            yield from _faults(node.member(name), inner, (*path, name))
+            if (there := node.member(name)).holds_keys:
+                yield from _faults(there, inner, (*path, name))
     elif isinstance(value, list):
         seen: set[ItemKey] = set()
         for place, item in enumerate(value):
@@ -242,7 +262,8 @@ def _key_fault(item: Value, names: tuple[str, ...], here: Path, seen: set[ItemKe
 def _references(node: Node, value: Value, path: Path) -> Iterator[Reference]:
     if isinstance(value, dict):
         for name, inner in value.items():
-            yield from _references(node.member(name), inner, (*path, name))
+            if (there := node.member(name)).holds_references:
+                yield from _references(there, inner, (*path, name))
     elif isinstance(value, list):
         for place, inner in enumerate(value):
             yield from _references(_item_of(node), inner, (*path, str(place)))
@@ -251,6 +272,8 @@ def _references(node: Node, value: Value, path: Path) -> Iterator[Reference]:
 
 
 def _turned(node: Node, value: Value, turn: Callable[[str, str], str]) -> Value:
+    if not node.holds_references:
+        return value
     if isinstance(value, dict):
         return {name: _turned(node.member(name), inner, turn) for name, inner in value.items()}
     if isinstance(value, list):
@@ -261,4 +284,4 @@ def _turned(node: Node, value: Value, turn: Callable[[str, str], str]) -> Value:
 def _item_of(node: Node) -> Node:
     """A list that is itself marked as a reference means its items."""
     inside = node.item()
-    return Node(reference=node.reference) if node.reference and not inside.reference else inside
+    return Node(reference=node.reference, holds_references=True) if node.reference and not inside.reference else inside

@@ -5,7 +5,7 @@ that cannot be told, in another history of the Core or below its horizon, everyt
 """
 
 import random
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -60,6 +60,10 @@ class HubCursor:
     epoch: str = ""
 
 
+News = Callable[[Mapping[str, int]], Awaitable[Sequence[str]]]
+"""Of ids with the versions that the hub lists, those of which another version is known, or none."""
+
+
 @dataclass(slots=True)
 class HubFetch:
     """Blocks of records as they come; `cursor` is where the next fetch goes on once they have ended.
@@ -109,11 +113,14 @@ class Hub:
         """The Core's catalogue, as far as this client may use it."""
         return (await self._client.notification_types()).notification_types
 
-    async def fetch(self, notification_type: str, cursor: HubCursor) -> HubFetch:
-        """What has moved since; everything the first time, and where that cannot be told."""
+    async def fetch(self, notification_type: str, cursor: HubCursor, news: News) -> HubFetch:
+        """What has moved since; everything the first time, and where that cannot be told.
+
+        Of records that are listed with their versions, those are brought that are `news`: not what we wrote ourselves.
+        """
         fetch = HubFetch(cursor, complete=False)
         if cursor.version and await self._goes_on(notification_type, cursor):
-            fetch.blocks = self._changes(notification_type, fetch)
+            fetch.blocks = self._changes(notification_type, fetch, news)
         else:
             fetch.cursor, fetch.complete = HubCursor(), True
             fetch.blocks = self._snapshot(notification_type, fetch)
@@ -178,15 +185,16 @@ class Hub:
             if block:
                 yield block
 
-    async def _changes(self, notification_type: str, fetch: HubFetch) -> AsyncIterator[Sequence[HubSeen]]:
+    async def _changes(self, notification_type: str, fetch: HubFetch, news: News) -> AsyncIterator[Sequence[HubSeen]]:
         complete = False
         while not complete:
             epoch, entry = await self._ask(notification_type, fetch.cursor.version)
             if epoch != fetch.cursor.epoch or entry["reason"] == "mismatch":
                 raise error(Code.CORE_NOT_AVAILABLE, "the Core's history changed during the fetch; fetch again")
-            for listed in _pages(entry["records"], _PER_GET):
-                seen = await self.look(notification_type, [record["id"] for record in listed])
-                if any(s.version < r["coreVersion"] for s, r in zip(seen, listed, strict=True) if s.version):
+            listed = {record["id"]: record["coreVersion"] for record in entry["records"]}
+            for page in _pages(await news(listed), _PER_GET):
+                seen = await self.look(notification_type, page)
+                if any(each.version < listed[each.hub_id] for each in seen if each.version):
                     raise error(Code.NODE_BEHIND, "a node is behind the one that listed; fetch again")
                 yield seen
             fetch.cursor = HubCursor(entry["maxCoreVersion"], epoch)

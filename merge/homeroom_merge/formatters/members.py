@@ -91,7 +91,7 @@ class FlagSet:
     """The column of each word, or the path to it."""
 
     def read(self, row: Row, codes: Codes) -> "Said":
-        said = {word: next(found(row, path.split("/")), None) for word, path in self.columns.items()}
+        said = {word: next(iter(found(row, path.split("/"))), None) for word, path in self.columns.items()}
         if strange := [word for word, cell in said.items() if cell is not None and _flag(cell) is None]:
             raise Unreadable(f"the column {self.columns[strange[0]]} is neither true nor false", "write true or false")
         if all(cell is None for cell in said.values()):
@@ -101,7 +101,7 @@ class FlagSet:
     def write(self, row: dict[str, object], value: Value, codes: Codes) -> None:
         for word, path in self.columns.items():
             says = [] if value is ABSENT else ["true" if word in value else "false"]
-            if not says or _flag(next(found(row, path.split("/")), None)) is not (says[0] == "true"):
+            if not says or _flag(next(iter(found(row, path.split("/"))), None)) is not (says[0] == "true"):
                 _put(row, path.split("/"), [*says])
 
 
@@ -175,16 +175,24 @@ def write_members(members: Sequence[AnyMember], body: Mapping[str, Any], row: Ro
     return written
 
 
-def found(at: object, path: Sequence[str]) -> Iterator[object]:
+def found(at: object, path: Sequence[str]) -> Sequence[object]:
     """The elements at a path, repeated ones one by one, without empty ones."""
+    if len(path) == 1 and isinstance(at, dict):
+        element = at.get(path[0], "")
+        if not isinstance(element, list):  # as nearly all cells are
+            return () if element == "" else (element,)
+    return list(_found(at, path))
+
+
+def _found(at: object, path: Sequence[str]) -> Iterator[object]:
     if isinstance(at, list):
         for element in at:
-            yield from found(element, path)
+            yield from _found(element, path)
     elif not path:
         if at != "":
             yield at
     elif isinstance(at, (dict, Mapping)) and path[0] in at:
-        yield from found(at[path[0]], path[1:])
+        yield from _found(at[path[0]], path[1:])
 
 
 def _put(at: dict[str, object], path: Sequence[str], elements: list[object]) -> None:

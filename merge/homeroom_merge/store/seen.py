@@ -1,6 +1,6 @@
 """What the last fetch of each side showed, and how far it got: always one transaction."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
@@ -52,8 +52,11 @@ async def find_subject(connection: Conn, feed: str, entity: str) -> Subject:
     return Subject(row["number"], row["hub_cursor"], row["sis_cursor"], None if columns is None else frozenset(columns))
 
 
-async def store_hub(connection: Conn, subject: int, rows: Sequence[HubRow]) -> None:
-    """What the hub showed of these records; a record that it shows no longer keeps its last body."""
+async def store_hub(connection: Conn, subject: int, rows: Sequence[HubRow], *, anew: bool = False) -> None:
+    """What the hub showed of these records; a record that it shows no longer keeps its last body.
+
+    `anew`: everything is fetched anew, perhaps from another history of the Core, whose versions count from then on.
+    """
     await connection.execute(
         """
         insert into record (subject, hub_id, hub_state, hub_version, hub_seen, hub_changed_at, hub_faults, school,
@@ -62,7 +65,8 @@ async def store_hub(connection: Conn, subject: int, rows: Sequence[HubRow]) -> N
                                    $7::text[], $8::text[], $9::int[]) as u
         on conflict (subject, hub_id) where hub_id is not null do update
         set hub_state = excluded.hub_state, hub_faults = excluded.hub_faults,
-            hub_version = greatest(record.hub_version, excluded.hub_version),
+            hub_version = case when $10 then excluded.hub_version
+                               else greatest(record.hub_version, excluded.hub_version) end,
             hub_seen = coalesce(excluded.hub_seen, record.hub_seen),
             hub_changed_at = coalesce(excluded.hub_changed_at, record.hub_changed_at),
             school = coalesce(record.school, excluded.school),
@@ -70,7 +74,24 @@ async def store_hub(connection: Conn, subject: int, rows: Sequence[HubRow]) -> N
         """,
         subject,
         *_columns(rows, 8),
+        anew,
     )
+
+
+async def hub_news(connection: Conn, subject: int, listed: Mapping[str, int]) -> list[str]:
+    """Of ids with versions, those that are not known at that version or a later one."""
+    rows = await connection.fetch(
+        """
+        select u.id from unnest($2::text[], $3::bigint[]) as u(id, version)
+        where not exists (
+            select from record r where r.subject = $1 and r.hub_id = u.id and r.hub_version >= u.version
+              and r.hub_state in ('live', 'deleted', 'failed'))
+        """,
+        subject,
+        list(listed),
+        list(listed.values()),
+    )
+    return [row["id"] for row in rows]
 
 
 async def hub_not_among(connection: Conn, subject: int, shown: Sequence[str], school_year: int | None) -> list[str]:
