@@ -139,6 +139,8 @@ MERGE_FLOORS = [
     "store",
     "connectors",
     "testing",
+    "sis.side",
+    "sis.local",
     "sides",
     "fetching",
     "standing",

@@ -12,6 +12,7 @@ from homeroom_merge.group import Group, Told
 from homeroom_merge.run import Sides
 from homeroom_merge.settings.model import Entity, Settings, Stage
 from homeroom_merge.shape import Shape
+from homeroom_merge.sis.local import LocalSis
 from homeroom_merge.sources import source_of
 from homeroom_merge.terms import Terms
 from homeroom_merge.verification import Verifier
@@ -50,7 +51,7 @@ async def opened(
             said = _type(catalogue, entity)
             terms[name] = _terms(settings, name, entity, said)
             verifiers = Verifier(said["schema"]), Verifier(said["schema"], source.formatters[name].fields)
-            sides[name] = Sides(hubs, source.connector, source.formatters[name], *verifiers)
+            sides[name] = Sides(hubs, LocalSis(source.connector, source.formatters[name]), *verifiers)
         yield Group(connection, terms, sides, told)
 
 

@@ -7,11 +7,11 @@ from datetime import tzinfo
 import orjson
 
 from homeroom_merge.codec import canonical
-from homeroom_merge.connectors.connector import SourceRow
 from homeroom_merge.connectors.hub import Hub, HubCursor, HubFetch, HubSeen
-from homeroom_merge.formatters.formatter import Fault, Formatter, Reading
+from homeroom_merge.formatters.formatter import Fault
 from homeroom_merge.records import State
 from homeroom_merge.sides import Sides
+from homeroom_merge.sis.side import Placed
 from homeroom_merge.store import intake, seen
 from homeroom_merge.store.connection import Conn
 from homeroom_merge.store.intake import SisRow
@@ -22,8 +22,6 @@ from homeroom_merge.verification import Verified, Verifier, twin_faults, verify
 _FAULTS_KEPT = 20
 _FAULTS_NAMED_MAX = 1_000
 _AT_ONCE = 1_000
-Placed = tuple[Reading, str]
-"""A record that was read, and where it stands in its source."""
 
 
 @dataclass(slots=True)
@@ -127,12 +125,12 @@ def _hub_rows(block: Sequence[HubSeen], year: int | None, verifier: Verifier, fo
 
 async def fetch_sis(connection: Conn, subject: Subject, terms: Terms, sides: Sides) -> Fetched:
     """What the SIS shows; a feed that was cut or is empty is kept in no part. Raises what the connector raises."""
-    fetch = await sides.connector.fetch(terms.entity, subject.sis_cursor)
-    found = Fetched(notes=fetch.notes)
+    fetch = await sides.sis.fetch(subject.sis_cursor)
+    found = Fetched()
     async with connection.transaction():
         await intake.begin(connection)
-        await take_in(connection, _read(fetch.rows, sides.formatter, terms), sides.sis_verifier, terms, found)
-        found.failure, found.complete = fetch.failure, fetch.complete
+        await take_in(connection, fetch.records, sides.sis_verifier, terms, found)
+        found.failure, found.complete, found.notes = fetch.failure, fetch.complete, fetch.notes
         if fetch.failure or (not found.records and fetch.complete and not terms.allow_empty):
             return found
         await intake.take(connection, subject.number)
@@ -147,11 +145,6 @@ async def fetch_sis(connection: Conn, subject: Subject, terms: Terms, sides: Sid
         await seen.link_alike(connection, subject.number)
         await seen.move_sis_cursor(connection, subject.number, fetch.cursor, columns if fetch.complete else None)
     return found
-
-
-async def _read(rows: AsyncIterator[SourceRow], formatter: Formatter, terms: Terms) -> AsyncIterator[Placed]:
-    async for row in rows:
-        yield formatter.read(row.row), row.place
 
 
 async def take_in(

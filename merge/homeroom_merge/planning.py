@@ -11,6 +11,8 @@ from homeroom_merge.linking import Links
 from homeroom_merge.merging import UNTOUCHED, merge
 from homeroom_merge.plan import Change, Conflict
 from homeroom_merge.reach import Reach
+from homeroom_merge.records import Known
+from homeroom_merge.sis.side import Sis
 from homeroom_merge.store import known as records
 from homeroom_merge.store import runs, seen
 from homeroom_merge.store.connection import Conn
@@ -42,20 +44,26 @@ Merge = Callable[[Sequence[Numbered]], Awaitable[list[Change]]]
 """What is to be done about records as they stand; UNTOUCHED for nothing."""
 
 
-def merge_with(terms: Terms, links: Links, now: datetime, reach: Reach) -> Merge:
+def merge_with(terms: Terms, links: Links, now: datetime, reach: Reach, sis: Sis) -> Merge:
     """The merge of a run."""
 
-    def merged(each: Numbered) -> Change:
+    async def merged(each: Numbered) -> Change:
         raw = links.decided(reach.seen(each.known), terms.shape)
         known = links.merged(raw, terms.shape)
-        change = reach.within(merge(known, terms.shape, terms.rules, terms.policy, now), known)
+        change = merge(known, terms.shape, terms.rules, terms.policy, now)
+        change = reach.within(change, known, await _school(change, known))
         if change is UNTOUCHED:
             return change
         missing = links.missing(raw, change, terms.shape) if change.writes else ()
         return links.kept(replace(change, waits_for=missing) if missing else change, terms.shape)
 
+    async def _school(change: Change, known: Known) -> str | None:
+        if not reach.asks_school(change, known) or known.hub_id is None or known.hub.body is None:
+            return None
+        return (await sis.anticipated(known.hub_id, known.hub.body)).school
+
     async def all_merged(block: Sequence[Numbered]) -> list[Change]:
-        return [merged(each) for each in block]
+        return [await merged(each) for each in block]
 
     return all_merged
 

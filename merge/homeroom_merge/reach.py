@@ -5,7 +5,6 @@ The base does not move for what is not written: those members keep what was agre
 
 from dataclasses import dataclass, replace
 
-from homeroom_merge.formatters.formatter import Formatter
 from homeroom_merge.merging import UNTOUCHED
 from homeroom_merge.plan import Change, Kind
 from homeroom_merge.records import Base, Known
@@ -18,7 +17,8 @@ _WHOLE = frozenset({Kind.CREATE, Kind.DELETE, Kind.UNDELETE, Kind.DEACTIVATE})
 class Reach:
     """What a run can write, and for whose records. `hub`, `sis`: whether that side is written at all."""
 
-    formatter: Formatter
+    fields: frozenset[str]
+    """The members that the SIS can carry."""
     schools: frozenset[str]
     """The feed's own."""
     hub: bool = True
@@ -28,11 +28,13 @@ class Reach:
         """A record as the SIS could show it: where it never did, what it can express is what it would cover."""
         if known.sis.covered is not None:
             return known
-        return replace(known, sis=replace(known.sis, covered=self.formatter.fields))
+        return replace(known, sis=replace(known.sis, covered=self.fields))
 
-    def within(self, change: Change, known: Known) -> Change:
-        """What is left of a change."""
-        if self._is_foreign(change, known):
+    def within(self, change: Change, known: Known, school: str | None = None) -> Change:
+        """What is left of a change. `school`: whose a record of the hub would be in the SIS, if that is asked."""
+        if self.asks_school(change, known) and school not in self.schools:
+            return UNTOUCHED
+        if _creates(change) and known.school is not None and known.school not in self.schools:
             return UNTOUCHED
         away: set[SideName] = {write.side for write in change.writes if not self._writes(write.side)}
         if not away:
@@ -44,16 +46,16 @@ class Reach:
             note=_joined(change.note, f"the {' and the '.join(sorted(away))} is not written"),
         )
 
+    def asks_school(self, change: Change, known: Known) -> bool:
+        """Whether only the SIS can tell which school would own a record that it does not have yet."""
+        return _creates(change) and known.school is None
+
     def _writes(self, side: SideName) -> bool:
         return self.hub if side == "hub" else self.sis
 
-    def _is_foreign(self, change: Change, known: Known) -> bool:
-        """Whether it would make a record in the SIS that no school of the feed owns."""
-        creates = any(write.side == "sis" and write.kind is Kind.CREATE for write in change.writes)
-        if not creates or known.hub_id is None or known.hub.body is None:
-            return False
-        school = known.school or self.formatter.read(self.formatter.write(known.hub_id, known.hub.body, None)).school
-        return school not in self.schools
+
+def _creates(change: Change) -> bool:
+    return any(write.side == "sis" and write.kind is Kind.CREATE for write in change.writes)
 
 
 def _joined(note: str, more: str) -> str:

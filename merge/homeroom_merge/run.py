@@ -201,7 +201,7 @@ async def merge_of(connection: Conn, course: Course, now: datetime) -> Merge:
     if found is not None and found.undoes is not None:
         return undo_with(connection, terms, found.undoes, now, reach)
     links = {entity: await records.links(connection, terms.feed, entity) for entity in sorted(terms.after)}
-    return merge_with(terms, Links(links), now, reach)
+    return merge_with(terms, Links(links), now, reach, course.sides.sis)
 
 
 async def _group(connection: Conn, run: UUID) -> UUID:

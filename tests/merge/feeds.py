@@ -14,6 +14,7 @@ from homeroom_merge.group import Group
 from homeroom_merge.rules import Rules
 from homeroom_merge.shape import Shape
 from homeroom_merge.sides import Sides
+from homeroom_merge.sis.local import LocalSis
 from homeroom_merge.store import connection as state
 from homeroom_merge.store import schema
 from homeroom_merge.terms import Terms
@@ -50,7 +51,7 @@ async def group_of(
     for entity in entities:
         verifiers = Verifier(schemas[entity]), Verifier(schemas[entity], formatters[entity].fields)
         terms[entity] = _terms(feed, entity, schemas[entity], schools, acts_as)
-        sides[entity] = Sides(hubs, EdfiFolder(folder), formatters[entity], *verifiers)
+        sides[entity] = Sides(hubs, LocalSis(EdfiFolder(folder), formatters[entity]), *verifiers)
     return Group(own, terms, sides)
 
 

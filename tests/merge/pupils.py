@@ -23,6 +23,7 @@ from homeroom_merge.rules import Rules
 from homeroom_merge.run import Course
 from homeroom_merge.shape import Shape
 from homeroom_merge.sides import Sides
+from homeroom_merge.sis.local import LocalSis
 from homeroom_merge.terms import Terms
 from homeroom_merge.values import Json
 from homeroom_merge.verification import Verifier
@@ -110,7 +111,7 @@ async def feed_of(
     told = (rules or Rules(entity),)
     terms = Terms(feed, entity, types, frozenset({"S.91"}), ("A.9",), Shape.of(schema), *told, feeds_before_delete=1)
     verifiers = Verifier(schema), Verifier(schema, formatter.fields)
-    sides = Sides({"A.9": Hub(client)}, sis, formatter, *verifiers, pacing=AT_ONCE)
+    sides = Sides({"A.9": Hub(client)}, LocalSis(sis, formatter), *verifiers, pacing=AT_ONCE)
     return Group(own, {entity: change(terms)}, {entity: sides})
 
 

@@ -21,6 +21,7 @@ from homeroom_merge.records import Awaited, Base, Fault, Known, Method, Side, St
 from homeroom_merge.rules import Rules
 from homeroom_merge.shape import Shape
 from homeroom_merge.sides import Sides
+from homeroom_merge.sis.local import LocalSis
 from homeroom_merge.terms import Terms
 from homeroom_merge.testing import DATABASE, MemorySis
 from homeroom_merge.values import Json
@@ -92,7 +93,7 @@ class Staffed:
                 Rules(entity, Method.RESOLVE_AS_HUB), draws_uuids=True,
             )  # fmt: skip
             verifiers = Verifier(schema), Verifier(schema, formatter.fields)
-            sides[entity] = Sides({"A.9": Hub(self.client)}, self.sis, formatter, *verifiers, pacing=AT_ONCE)
+            sides[entity] = Sides({"A.9": Hub(self.client)}, LocalSis(self.sis, formatter), *verifiers, pacing=AT_ONCE)
         group = Group(self.own, terms, sides)
         courses = await group.run(NOW)
         held = [course.run for course in courses if course.status == "held" and approving]

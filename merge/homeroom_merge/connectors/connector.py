@@ -56,6 +56,9 @@ class Fetch:
     notes: list[str] = field(default_factory=list)
 
 
+Result = Literal["done", "moved", "transient", "refused", "unknown"]
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """What became of one write. `unknown`: nobody can tell, so it is shown and never repeated unasked.
@@ -63,7 +66,7 @@ class Outcome:
     `moved`: the SIS no longer holds what the write was conditional on. `shown`: the row as the SIS has it by now.
     """
 
-    result: Literal["done", "moved", "transient", "refused", "unknown"]
+    result: Result
     detail: str = ""
     shown: Row | None = None
     retry_after_seconds: float | None = None

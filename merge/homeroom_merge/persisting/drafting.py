@@ -1,45 +1,19 @@
 """What is sent to the SIS for one change, and whether the record there is still the one that was merged."""
 
-from dataclasses import dataclass
-
 from homeroom_merge.codec import canonical
-from homeroom_merge.formatters.formatter import Formatter, Reading, Row
-from homeroom_merge.plan import Kind, Write
+from homeroom_merge.formatters.formatter import Reading
+from homeroom_merge.plan import Write
 from homeroom_merge.records import Known, State
-from homeroom_merge.standing import Standing
+from homeroom_merge.sis.side import Draft, Sis, Standing
 from homeroom_merge.values import Json
 
 
-@dataclass(frozen=True, slots=True)
-class Draft:
-    """One write to the SIS. `expected`: the row that has to stand there; `reading`: what it will show, None: gone."""
-
-    kind: Kind
-    key: str
-    row: Row | None
-    expected: Row | None
-    reading: Reading | None
-
-
-def key_of(formatter: Formatter, known: Known, write: Write) -> str:
+async def key_of(sis: Sis, known: Known, write: Write) -> str:
     """The key of a record in the SIS: for a new one that under which the SIS will show it, or its hub id."""
     if known.sis_key is not None:
         return known.sis_key
     assert known.hub_id is not None, "what the SIS does not have is on the hub"
-    body: Json = write.body or {}
-    return formatter.read(formatter.write(known.hub_id, body, None)).key or known.hub_id
-
-
-def drafted(formatter: Formatter, known: Known, write: Write, standing: Standing | None) -> Draft | str:
-    """The write, or why there can be none: what the SIS would show has to be readable."""
-    key, expected = key_of(formatter, known, write), None if standing is None else standing.row
-    if write.body is None:
-        return Draft(write.kind, key, None, expected, None)
-    row = formatter.write(key, write.body, expected)
-    reading = formatter.read(row)
-    if reading.faults:
-        return f"the SIS could not show it: {reading.faults[0].pointer} {reading.faults[0].detail}"
-    return Draft(write.kind, key, row, expected, reading)
+    return (await sis.anticipated(known.hub_id, write.body or {})).key or known.hub_id
 
 
 def has_moved(known: Known, standing: Standing | None) -> bool:

@@ -12,14 +12,14 @@ from uuid import UUID, uuid4
 import anyio
 
 from homeroom_merge.codec import canonical
-from homeroom_merge.connectors.connector import Outcome
 from homeroom_merge.formatters.formatter import Reading
-from homeroom_merge.persisting.drafting import Draft, drafted, has_moved, key_of, says_nothing_new
+from homeroom_merge.persisting.drafting import has_moved, key_of, says_nothing_new
 from homeroom_merge.persisting.settling import rendered, settled
 from homeroom_merge.plan import Change, Write
 from homeroom_merge.records import Known, State
 from homeroom_merge.sides import Sides
-from homeroom_merge.standing import Standing, can_look, look
+from homeroom_merge.sis.side import Draft, Outcome, Standing
+from homeroom_merge.standing import can_look
 from homeroom_merge.store import journal, runs
 from homeroom_merge.store import known as records
 from homeroom_merge.store.connection import Conn
@@ -38,9 +38,8 @@ class SisWrites:
     def __init__(self, connection: Conn, run: UUID, terms: Terms, sides: Sides) -> None:
         self._connection = connection
         self._run = run
-        self._terms = terms
-        self._sides = sides
-        self._abilities = sides.connector.abilities
+        self._sis, self._pacing = sides.sis, sides.pacing
+        self._abilities = sides.sis.abilities
         self._may_look_early = self._abilities.conditional_write or not self._abilities.by_id
         self._given_up = 0
 
@@ -50,8 +49,8 @@ class SisWrites:
         for intent in intents:
             change = planned[intent.record]
             known, write = await self._known(intent.record), _write_of(change)
-            key = key_of(self._sides.formatter, known, write)
-            draft = drafted(self._sides.formatter, known, write, (await self._look([key])).get(key))
+            key = await key_of(self._sis, known, write)
+            draft = await self._sis.draft(write.kind, key, write.body, (await self._look([key])).get(key))
             assert isinstance(draft, Draft), "it was once"
             outcome = await self._found_out(intent, draft, in_flight=False)
             await self._note(intent, known, change, draft, outcome)
@@ -62,22 +61,21 @@ class SisWrites:
         """The SIS's part of some changes. What it refuses stays with its record; others go on."""
         async with self._connection.transaction():
             stands = await records.read(self._connection, [number for number, _ in page])
-        keys = {
-            number: key_of(self._sides.formatter, stands[number].known, _write_of(change)) for number, change in page
-        }
+        keys = {number: await key_of(self._sis, stands[number].known, _write_of(change)) for number, change in page}
         together = await self._looked(list(keys.values()))
         for number, change in page:
             looked = together if self._may_look_early or together is None else await self._looked([keys[number]])
-            if looked is None or self._given_up >= self._sides.pacing.given_up_in_a_row_max:
+            if looked is None or self._given_up >= self._pacing.given_up_in_a_row_max:
                 await self._tell(number, "failed", _DOWN)
             else:
-                await self._write(number, stands[number].known, change, looked.get(keys[number]))
+                await self._write(number, stands[number].known, change, keys[number], looked.get(keys[number]))
 
-    async def _write(self, number: int, known: Known, change: Change, standing: Standing | None) -> None:
+    async def _write(self, number: int, known: Known, change: Change, key: str, standing: Standing | None) -> None:
         if can_look(self._abilities) and has_moved(known, standing):
             await self._tell(number, "stale", _MOVED)
             return
-        draft = drafted(self._sides.formatter, known, _write_of(change), standing)
+        write = _write_of(change)
+        draft = await self._sis.draft(write.kind, key, write.body, standing)
         if isinstance(draft, str):
             await self._tell(number, "failed", draft)
         elif says_nothing_new(draft, known):
@@ -103,15 +101,13 @@ class SisWrites:
         failures = 0
         while True:
             try:
-                outcome = await self._sides.connector.write(
-                    self._terms.entity, draft.kind, draft.key, draft.row, draft.expected
-                )
+                outcome = await self._sis.write(draft)
             except OSError as fault:
                 return Outcome("unknown", f"the connection broke: {type(fault).__name__}")
             failures += 1
             if outcome.result != "transient":
                 return outcome
-            pause = self._sides.pacing.pause_seconds(failures, outcome.retry_after_seconds)
+            pause = self._pacing.pause_seconds(failures, outcome.retry_after_seconds)
             if pause is None:
                 return outcome
             await anyio.sleep(pause)
@@ -134,7 +130,7 @@ class SisWrites:
             raise
         now = None if standing is None else canonical(standing.reading.body)
         if now == intent.body:
-            return Outcome("done", shown=None if standing is None else standing.row)
+            return Outcome("done", shown=None if standing is None else standing.reading)
         if now != intent.before:
             return Outcome("moved", _MOVED)
         is_safe = self._abilities.conditional_write or not in_flight
@@ -169,15 +165,14 @@ class SisWrites:
         """What the SIS shows now, if it says so; else what was written."""
         if outcome.result != "done" or outcome.shown is None:
             return draft.reading
-        reading = self._sides.formatter.read(outcome.shown)
-        return draft.reading if reading.faults else reading
+        return draft.reading if outcome.shown.faults else outcome.shown
 
     async def _known(self, number: int) -> Known:
         async with self._connection.transaction():
             return (await records.read(self._connection, [number]))[number].known
 
     async def _look(self, keys: Sequence[str]) -> dict[str, Standing]:
-        return await look(self._sides, self._terms.entity, keys) if can_look(self._abilities) else {}
+        return {each.reading.key: each for each in await self._sis.look(keys)} if can_look(self._abilities) else {}
 
     async def _looked(self, keys: Sequence[str]) -> dict[str, Standing] | None:
         """What stands there of these records; None where the SIS cannot be reached after all patience."""
@@ -187,7 +182,7 @@ class SisWrites:
                 return await self._look(keys)
             except OSError:
                 failures += 1
-                pause = self._sides.pacing.pause_seconds(failures)
+                pause = self._pacing.pause_seconds(failures)
             if pause is None:
                 return None
             await anyio.sleep(pause)

@@ -1,0 +1,1 @@
+"""A SIS as merging sees it: records in the hub's shape, never rows."""
