@@ -42,7 +42,10 @@ async def opened(
         if unknown:
             raise AssemblyError(f"the settings enable no {', '.join(sorted(unknown))}")
         terms, sides = {}, {}
-        source = source_of(settings)
+        secrets = {each: os.environ.get(variable, "") for each, variable in settings.secrets.items()}
+        source = source_of(settings, secrets)
+        if source.close is not None:
+            stack.push_async_callback(source.close)
         for name, entity in wanted.items():
             if entities and name not in entities:
                 continue
@@ -84,6 +87,7 @@ def _terms(settings: Settings, name: str, entity: Entity, said: Mapping[str, Any
         limits=entity.guards,
         seasons=entity.seasons,
         feeds_before_delete=entity.absences,
+        complete_every_hours=entity.complete_every_hours,
         allow_empty=entity.allow_empty,
         fetches_hub=Stage.FETCH_HUB in stages,
         fetches_sis=Stage.FETCH_SIS in stages,

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import tzinfo
+from datetime import timedelta, tzinfo
 
 import orjson
 
@@ -125,7 +125,9 @@ def _hub_rows(block: Sequence[HubSeen], year: int | None, verifier: Verifier, fo
 
 async def fetch_sis(connection: Conn, subject: Subject, terms: Terms, sides: Sides) -> Fetched:
     """What the SIS shows; a feed that was cut or is empty is kept in no part. Raises what the connector raises."""
-    fetch = await sides.sis.fetch(subject.sis_cursor)
+    age, hours = subject.sis_whole_age, timedelta(hours=terms.complete_every_hours)
+    cursor = None if age is None or age >= hours else subject.sis_cursor
+    fetch = await sides.sis.fetch(cursor)
     found = Fetched()
     async with connection.transaction():
         await intake.begin(connection)
@@ -143,7 +145,8 @@ async def fetch_sis(connection: Conn, subject: Subject, terms: Terms, sides: Sid
             told = sorted(terms.schools), years, pairs, terms.feeds_before_delete
             await intake.count_absences(connection, subject.number, *told)
         await seen.link_alike(connection, subject.number)
-        await seen.move_sis_cursor(connection, subject.number, fetch.cursor, columns if fetch.complete else None)
+        known = columns if fetch.complete else None
+        await seen.move_sis_cursor(connection, subject.number, fetch.cursor, known, whole=cursor is None)
     return found
 
 

@@ -53,6 +53,8 @@ create table subject (
     hub_fetched_at timestamptz,
     sis_cursor text,
     sis_fetched_at timestamptz,
+    -- When the SIS was last asked for everything: deltas since then say nothing of deletes.
+    sis_whole_at timestamptz,
     -- The columns that complete feeds had: one that goes missing is known by it.
     sis_columns text[],
     unique (feed, entity)

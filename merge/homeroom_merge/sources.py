@@ -1,6 +1,6 @@
 """How a SIS is reached and what its rows mean, by the words of the settings."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +12,9 @@ from homeroom_merge.connectors.csv_oneroster import oneroster
 from homeroom_merge.connectors.csv_sds import sds_v1, sds_v2
 from homeroom_merge.connectors.csv_tables import FileSet
 from homeroom_merge.connectors.edfi import EdfiFolder
+from homeroom_merge.connectors.sql import SqlDatabase
+from homeroom_merge.connectors.sql_engine import NoDriverError
+from homeroom_merge.connectors.sql_mapped import mapped_tables, typed_formatters
 from homeroom_merge.formatters import edfi
 from homeroom_merge.formatters import oneroster as oneroster_formats
 from homeroom_merge.formatters import sds as sds_formats
@@ -26,44 +29,54 @@ class SourceError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A SIS, and a formatter for each entity that it carries."""
+    """A SIS, and a formatter for each entity that it carries. `close` gives back what it holds."""
 
     connector: Connector
     formatters: Mapping[str, Formatter]
+    close: Callable[[], Awaitable[None]] | None = None
 
 
-def source_of(settings: Settings) -> Source:
-    """Raises SourceError, MappingFaults, OSError for a mapping that cannot be read."""
+def source_of(settings: Settings, secrets: Mapping[str, str]) -> Source:
+    """`secrets`: themselves, by name. Raises SourceError, MappingFaults, OSError for a mapping that cannot be read."""
     kind, name = settings.connector.kind, settings.feed.formatter
     make = _SOURCES.get((kind, name))
     if make is None:
         known = ", ".join(f"{kind} with {name}" for kind, name in sorted(_SOURCES))
         raise SourceError(f"there is no connector {kind} with the formatter {name}; there are {known}")
-    return make(settings.connector.options)
+    return make(settings.connector.options, secrets)
 
 
-def _edfi(options: Mapping[str, str]) -> Source:
+def _edfi(options: Mapping[str, str], _: Mapping[str, str]) -> Source:
     return Source(EdfiFolder(Path(options["folder"])), edfi.edfi_formatters(edfi.load_codes()))
 
 
-def _oneroster(options: Mapping[str, str]) -> Source:
+def _oneroster(options: Mapping[str, str], _: Mapping[str, str]) -> Source:
     codes = oneroster_formats.load_codes()
     return _csv(options, oneroster(codes.lists), oneroster_formats.oneroster_formatters(codes))
 
 
-def _sds_v1(options: Mapping[str, str]) -> Source:
+def _sds_v1(options: Mapping[str, str], _: Mapping[str, str]) -> Source:
     codes = sds_formats.load_codes()
     return _csv(options, sds_v1(codes.lists), sds_formats.sds_v1_formatters(codes))
 
 
-def _sds_v2(options: Mapping[str, str]) -> Source:
+def _sds_v2(options: Mapping[str, str], _: Mapping[str, str]) -> Source:
     codes = sds_formats.load_codes()
     return _csv(options, sds_v2(codes.lists), sds_formats.sds_v2_formatters(codes))
 
 
-def _mapped(options: Mapping[str, str]) -> Source:
+def _mapped(options: Mapping[str, str], _: Mapping[str, str]) -> Source:
     mapped = read_mapping(Path(options["mapping"]).read_text(encoding="utf-8"))
     return _csv(options, free_form(mapped), mapped.formatters())
+
+
+def _mapped_sql(options: Mapping[str, str], secrets: Mapping[str, str]) -> Source:
+    mapped = read_mapping(Path(options["mapping"]).read_text(encoding="utf-8"), sql=True)
+    try:
+        database = SqlDatabase(options["url"], mapped_tables(mapped), password=secrets["sis_password"])
+    except NoDriverError as fault:
+        raise SourceError(str(fault)) from None
+    return Source(database, typed_formatters(mapped), database.close)
 
 
 def _csv(options: Mapping[str, str], file_set: FileSet, formatters: Mapping[str, Formatter]) -> Source:
@@ -73,10 +86,11 @@ def _csv(options: Mapping[str, str], file_set: FileSet, formatters: Mapping[str,
     return Source(CsvFolder(folder, file_set, encoding=encoding, drop_off=drop_off), formatters)
 
 
-_SOURCES: Mapping[tuple[str, str], Callable[[Mapping[str, str]], Source]] = {
+_SOURCES: Mapping[tuple[str, str], Callable[[Mapping[str, str], Mapping[str, str]], Source]] = {
     ("edfi", "edfi"): _edfi,
     ("csv", "oneroster"): _oneroster,
     ("csv", "sds-v1"): _sds_v1,
     ("csv", "sds-v2.1"): _sds_v2,
     ("csv", "mapping"): _mapped,
+    ("sql", "mapping"): _mapped_sql,
 }

@@ -33,6 +33,8 @@ class Terms:
     limits: Limits = field(default_factory=Limits)
     seasons: tuple[Season, ...] = ()
     feeds_before_delete: int = 2
+    complete_every_hours: int = 20
+    """A SIS that gives deltas is asked for everything, if it last was so long ago: deltas say nothing of deletes."""
     allow_empty: bool = False
     fetches_hub: bool = True
     fetches_sis: bool = True

@@ -14,7 +14,7 @@ import asyncpg
 from homeroom import Client
 from homeroom_merge.connectors.connector import Connector
 from homeroom_merge.connectors.hub import Hub
-from homeroom_merge.connectors.sql import SqlTable
+from homeroom_merge.connectors.sql_tables import SqlTable
 from homeroom_merge.formatters.formatter import Reading, Row
 from homeroom_merge.group import Group
 from homeroom_merge.pacing import Pacing

@@ -1,6 +1,5 @@
-"""A SIS's database, through SQLAlchemy: SQLite always, PostgreSQL where a driver for it is installed."""
+"""A SIS's database, through SQLAlchemy: SQLite and PostgreSQL."""
 
-import importlib.util
 import sqlite3
 from collections.abc import AsyncIterator, Sequence
 from contextlib import closing
@@ -11,8 +10,9 @@ import pytest
 import sqlalchemy as sa
 
 from homeroom_merge.connectors.connector import Connector, Fetch, Outcome
-from homeroom_merge.connectors.sql import SqlDatabase, SqlTable
-from homeroom_merge.connectors.sql_rows import details
+from homeroom_merge.connectors.sql import SqlDatabase
+from homeroom_merge.connectors.sql_engine import details
+from homeroom_merge.connectors.sql_tables import SqlTable
 from homeroom_merge.formatters.formatter import Row
 from homeroom_merge.plan import Kind
 
@@ -45,7 +45,7 @@ TABLES = {
     "Wrong": SqlTable("numbered", "nothing"),
 }
 MONDAY = datetime(2026, 11, 23, 8)
-KINDS = ["sqlite", "postgresql"] if importlib.util.find_spec("psycopg") else ["sqlite"]
+KINDS = ["sqlite", "postgresql"]
 
 
 @pytest.fixture(params=KINDS)
@@ -163,7 +163,7 @@ async def test_what_a_database_refuses_stays_with_its_record_and_repeats_no_valu
     assert outcome.result == "refused"
     assert "99" not in outcome.detail
     strange = await update(database, _pupil(1, shoe=44), _pupil(1))
-    assert strange == Outcome("refused", "the table has no column shoe")
+    assert strange == Outcome("refused", "the table Odd pupil's has no column shoe")
     empty = await database.write("Staff", Kind.CREATE, "x", {"name": None}, None)
     assert empty.result == "refused"
     assert (await update(database, _pupil(1, grade=4), _pupil(1))).result == "done", "others go on"
@@ -177,9 +177,9 @@ def test_what_a_database_says_of_a_row_is_told_without_the_row() -> None:
 
 async def test_what_is_not_there_fails_the_fetch_as_a_whole(database: SqlDatabase) -> None:
     reasons = {entity: (await fetched(database, entity))[0].failure for entity in ("Missing", "Wrong", "Unknown")}
+    assert reasons.pop("Missing").startswith("the database has no table nowhere; ")
     assert reasons == {
-        "Missing": "the database has no table nowhere",
-        "Wrong": "the table numbered has no column nothing",
+        "Wrong": "the table numbered has no column nothing; there are name, number",
         "Unknown": "the settings name no table of Unknown",
     }
     assert (await database.write("Missing", Kind.DELETE, "x", None, {})).result == "refused"

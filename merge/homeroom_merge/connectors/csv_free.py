@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from homeroom_merge.connectors.csv_tables import FileSet, Join, Source, Spread, Tables
 from homeroom_merge.formatters.formatter import OWNER, YEAR, Row
-from homeroom_merge.formatters.mapping import Mapped, MappedEntity, owner_of
+from homeroom_merge.formatters.mapping import Mapped, MappedEntity, owner_of, year_of
 
 
 def free_form(mapped: Mapped) -> FileSet:
@@ -21,14 +21,10 @@ def free_form(mapped: Mapped) -> FileSet:
 
 
 def _join(entity: MappedEntity) -> Join:
-    years = [field for field in entity.fields if field.name == "schoolYear"]
-    titles = [title for field in years for title in field.columns]
-    constants = [str(field.constant) for field in years if field.constant is not None]
-
     def join(tables: Tables, row: dict[str, object]) -> Iterator[dict[str, object]]:
         if owner := owner_of(entity, row):
             row[OWNER] = owner
-        if year := next((row[title] for title in titles if title in row), next(iter(constants), None)):
+        if year := year_of(entity, row):
             row[YEAR] = year
         yield row
 

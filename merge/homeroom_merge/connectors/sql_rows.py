@@ -1,25 +1,66 @@
-"""Rows and columns of a SIS's database as statements and cursors need them."""
+"""Cells as the columns of a SIS's database take them, and rows as conditions of a write."""
 
-from collections.abc import Iterator
-from datetime import date, datetime, timedelta
+from collections.abc import Callable, Iterator, Mapping
+from datetime import date, datetime, time
+from decimal import Decimal, InvalidOperation
 from typing import Any
+from uuid import UUID
 
-import orjson
 import sqlalchemy as sa
-from sqlalchemy import exc
 
 from homeroom_merge.formatters.formatter import Row
 
 _NOT_COMPARED = (sa.JSON, sa.LargeBinary)
-_DETAILS_MAX = 300
+_INTEGERS = range(-(2**63), 2**63)
+_WORDS = {"true": True, "1": True, "false": False, "0": False}
 
 
-def key_value(column: sa.ColumnElement[Any], key: str) -> object:
-    """A key as its column has it; None where no row can have it."""
+class CellFault(Exception):
+    """A cell that its column cannot take; the message names the column and what it takes, never the cell."""
+
+
+def _whole(text: str) -> int:
+    number = int(text)
+    if number not in _INTEGERS:
+        raise ValueError("no column is so wide")
+    return number
+
+
+def _none(_: str) -> object:
+    raise ValueError("no text is one")
+
+
+_READERS: Mapping[type[object], tuple[Callable[[str], object], str]] = {
+    bool: (lambda text: _WORDS[text.lower()], "true or false"),
+    int: (_whole, "whole numbers"),
+    float: (float, "numbers"),
+    Decimal: (Decimal, "numbers"),
+    datetime: (datetime.fromisoformat, "times like 2026-09-01T08:00:00"),
+    date: (date.fromisoformat, "days like 2026-09-01; leave format out of its mapping"),
+    time: (time.fromisoformat, "times of day like 08:00"),
+    UUID: (UUID, "UUIDs"),
+    bytes: (_none, "bytes, which no mapping writes"),
+}
+
+
+def cell_of(column: sa.ColumnElement[Any], cell: object) -> object:
+    """A cell as its column has it, texts read by its type. Raises CellFault."""
     kind = _kind(column)
+    reader = _READERS.get(kind) if kind is not None and isinstance(cell, str) else None
+    if reader is None:
+        return cell
+    read, takes = reader
     try:
-        return kind(key) if kind in (int, float) else key
-    except ValueError:
+        return read(str(cell))
+    except (ValueError, KeyError, InvalidOperation):
+        raise CellFault(f"the column {getattr(column, 'name', '')} takes {takes}") from None
+
+
+def key_value(column: sa.ColumnElement[Any], key: object) -> object:
+    """A key as its column has it; None where no row can have it."""
+    try:
+        return cell_of(column, key)
+    except CellFault:
         return None
 
 
@@ -30,46 +71,32 @@ def strangers(table: sa.Table, row: Row, expected: Row | None) -> list[str]:
 
 
 def moved_cells(table: sa.Table, row: Row, expected: Row) -> dict[str, object]:
-    """What a row says otherwise than the one that stands there."""
-    known = {column.name for column in table.columns}
-    said = {name: cell for name, cell in row.items() if name in known}
-    return {name: cell for name, cell in said.items() if name not in expected or expected[name] != cell}
+    """What a row says otherwise than the one that stands there. Raises CellFault.
+
+    A text that is taken away from a column which must have one becomes empty.
+    """
+    said = {column.name: cell_of(column, row[column.name]) for column in table.columns if column.name in row}
+    moved = {name: cell for name, cell in said.items() if name not in expected or expected[name] != cell}
+    empty = {name: "" for name, cell in moved.items() if cell is None and name in expected and _needs_text(table, name)}
+    return moved | empty
 
 
 def unchanged(table: sa.Table, expected: Row) -> Iterator[sa.ColumnElement[bool]]:
-    """That a row still says what is expected; of columns that a database can compare."""
+    """That a row still says what is expected; of columns that a database can compare. Raises CellFault."""
     for name, value in expected.items():
         column = table.columns.get(name)
-        if column is not None and not isinstance(column.type, _NOT_COMPARED):
-            yield column == value
+        if column is None or isinstance(column.type, _NOT_COMPARED):
+            continue
+        said = cell_of(column, value) if value is not None else None
+        if isinstance(column.type, sa.Float) and said is not None:
+            yield column == sa.cast(said, column.type)  # 0.1 of a narrow float is not the 0.1 of a wide one
+        else:
+            yield column == said
 
 
-def delta_cursor(last: str | None, value: object) -> str | None:
-    """The cursor behind a row that has changed at this value."""
-    if value is None:
-        return last
-    told = value.isoformat() if isinstance(value, date) else value
-    if last is None:
-        return orjson.dumps(told).decode()
-    return max(last, orjson.dumps(told).decode(), key=orjson.loads)
-
-
-def delta_since(column: sa.ColumnElement[Any], cursor: str, overlap: timedelta) -> sa.ColumnElement[bool]:
-    """What has changed since, and some that had before: it does no harm to see a row twice."""
-    value = orjson.loads(cursor)
-    if _kind(column) is datetime:
-        value = datetime.fromisoformat(value) - overlap
-    since: sa.ColumnElement[bool] = column >= value
-    return since
-
-
-def details(fault: Exception, row: Row | None) -> str:
-    """What a database says of its failure, in one line and without what a row says: that is children's data."""
-    said = str(getattr(fault, "orig", None) or fault).partition("\n")[0]
-    for value in sorted((str(each) for each in (row or {}).values() if each is not None), key=len, reverse=True):
-        said = said.replace(value, "…") if value else said
-    kind = type(getattr(fault, "orig", None) or fault).__name__
-    return f"{kind}: {said}"[:_DETAILS_MAX] if isinstance(fault, exc.SQLAlchemyError) else kind
+def _needs_text(table: sa.Table, name: str) -> bool:
+    column = table.columns[name]
+    return not column.nullable and _kind(column) is str
 
 
 def _kind(column: sa.ColumnElement[Any]) -> type[object] | None:

@@ -14,7 +14,7 @@ from homeroom_merge.values import Value
 _SHAPE = re.compile("YYYY|MM?|DD?")
 _YEAR = re.compile(r"[12][0-9]{3}", re.ASCII)
 _NUMBER = re.compile(r"[+-]?[0-9]{1,15}(\.[0-9]{0,15})?", re.ASCII)
-_DAY = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2})(Z|[+-][0-9]{2}:[0-9]{2})?", re.ASCII)
+_DAY = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2})(T00:00:00)?(Z|[+-][0-9]{2}:[0-9]{2})?", re.ASCII)
 
 
 def _one(found: Sequence[object]) -> str:
@@ -79,7 +79,10 @@ class Flag:
 
 @dataclass(frozen=True, slots=True)
 class Day:
-    """A day. `form`: as strptime has it, and as people write it (M/D/YYYY); None: YYYY-MM-DD, a zone left out."""
+    """A day. `form`: as strptime has it, and as people write it (M/D/YYYY); None: YYYY-MM-DD.
+
+    Of a time that is midnight, and of a zone, nothing is kept.
+    """
 
     form: tuple[str, str] | None = None
 

@@ -9,6 +9,7 @@ from homeroom_merge.formatters.declared import DeclaredFormatter
 from homeroom_merge.formatters.formatter import Row
 from homeroom_merge.formatters.keys import organization_code
 from homeroom_merge.formatters.mapping_fields import MappedField, mapped_field, member_of
+from homeroom_merge.formatters.mapping_tables import MappedTable, check_is_readable, mapped_table
 from homeroom_merge.formatters.members import AnyMember, FlatItems
 from homeroom_merge.toml_tables import Faults, Table, TomlFault, lines_of, parse
 from homeroom_merge.values import Json
@@ -28,6 +29,8 @@ class MappedEntity:
 
     entity: str
     place: str
+    """The file; `table` where it is a database."""
+    table: MappedTable
     key: tuple[str, ...]
     complete: bool
     school: str
@@ -41,6 +44,10 @@ class MappedEntity:
         named = (*self.key, *(title for field in self.fields for title in field.columns), self.school_column)
         return tuple(dict.fromkeys(filter(None, named)))
 
+    @property
+    def fields_of_year(self) -> tuple[MappedField, ...]:
+        return tuple(field for field in self.fields if field.name == "schoolYear")
+
 
 @dataclass(frozen=True, slots=True)
 class Mapped:
@@ -53,14 +60,15 @@ class Mapped:
         return {name: _formatter(entity, self.codes) for name, entity in self.entities.items()}
 
 
-def read_mapping(text: str) -> Mapped:
-    """A mapping file. Raises MappingFaults, which names every fault at once."""
+def read_mapping(text: str, *, sql: bool = False) -> Mapped:
+    """A mapping file, for files or for a database. Raises MappingFaults, which names every fault at once."""
     faults = Faults(lines_of(text))
     top = Table(parse(text, faults), (), faults)
     codes = _codes(top.table("codes"))
-    entities = {name: _entity(name, top.table(name), codes) for name in top if name != "codes"}
+    entities = {name: _entity(name, top.table(name), codes, sql=sql) for name in top if name != "codes"}
     if not entities and not faults.found:
-        top.fault("", "it maps no entity", 'write [Student] with file = "students.csv" and key = ["Id"] below')
+        where = 'table = "pupil"' if sql else 'file = "students.csv"'
+        top.fault("", "it maps no entity", f'write [Student] with {where} and key = ["Id"] below')
     if faults.found:
         raise MappingFaults(tuple(sorted(faults.found, key=lambda fault: fault.line)))
     return Mapped(entities, CodeLists(codes))
@@ -74,11 +82,13 @@ def _codes(table: Table) -> dict[str, dict[str, str]]:
     return lists
 
 
-def _entity(name: str, table: Table, codes: Mapping[str, Mapping[str, str]]) -> MappedEntity:
-    place = table.text("file", "") or table.text("table", "")
-    if not place:
-        table.fault("", "neither a file nor a table is named", f'write file = "{name.lower()}.csv"')
+def _entity(name: str, table: Table, codes: Mapping[str, Mapping[str, str]], *, sql: bool) -> MappedEntity:
+    place, in_database = table.text("file", ""), mapped_table(table)
     key = table.texts("key", ())
+    if sql:
+        check_is_readable(table, in_database, key)
+    elif not place:
+        table.fault("", "no file is named", f'write file = "{name.lower()}.csv"')
     if not key:
         table.fault("key", "this is missing", 'write key = ["Id"], the columns that say which record a row is')
     below = table.table("fields")
@@ -88,6 +98,7 @@ def _entity(name: str, table: Table, codes: Mapping[str, Mapping[str, str]]) -> 
     entity = MappedEntity(
         name,
         place,
+        in_database,
         key,
         table.boolean("complete", False),
         table.text("school", ""),
@@ -138,6 +149,14 @@ def owner_of(entity: MappedEntity, row: Row) -> str | None:
     """The organisation that a row belongs to: that of its own column, or that of the mapping."""
     number = row.get(entity.school_column)
     return organization_code("S", number) if isinstance(number, str) and number else entity.school or None
+
+
+def year_of(entity: MappedEntity, row: Row) -> str | None:
+    """The school year of a row, in digits if it is given so: that of its own column, or the mapping's constant."""
+    titles = (title for field in entity.fields_of_year for title in field.columns)
+    constants = (str(field.constant) for field in entity.fields_of_year if field.constant is not None)
+    said = next((row[title] for title in titles if title in row), next(constants, None))
+    return said if isinstance(said, str) else None
 
 
 def _constant(value: object) -> Json | object:

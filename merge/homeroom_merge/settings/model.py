@@ -88,6 +88,8 @@ class Entity:
     """Whether an empty feed is to be believed."""
     absences: int = 2
     """Complete feeds in a row without a record, before it counts as deleted."""
+    complete_every_hours: int = 20
+    """A SIS that gives deltas is asked for everything, if it last was so long ago: deltas say nothing of deletes."""
     awaiting_days: int = 14
     """What was written and no feed has shown for so long is named in the report."""
     guards: Limits = field(default_factory=Limits)

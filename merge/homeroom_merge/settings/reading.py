@@ -142,6 +142,7 @@ def _entity(
         fields={**usual.fields, **_fields(table.table("fields"))},
         allow_empty=table.boolean("allow_empty", usual.allow_empty),
         absences=table.whole("absences", usual.absences, lowest=1),
+        complete_every_hours=table.whole("complete_every_hours", usual.complete_every_hours),
         awaiting_days=table.whole("awaiting_days", usual.awaiting_days, lowest=1),
         guards=limits,
         seasons=tuple(_season(each, limits) for each in seasons) + tuple(_season(each, None) for each in blackouts),

@@ -39,6 +39,7 @@ _ENTITIES = """
 # method = "manual"  # or resolveAsHub, resolveAsSis, alwaysHub, alwaysSis, newest
 # allow_empty = false  # whether an empty feed is to be believed
 # absences = 2  # complete feeds in a row without a record, before it counts as deleted
+# complete_every_hours = 20  # a SIS that gives deltas is asked for everything so often: deltas say nothing of deletes
 # awaiting_days = 14  # what no feed has shown so long after it was written is named in the report
 
 # Per cent of the records beyond which a plan waits for a person; false: no limit.

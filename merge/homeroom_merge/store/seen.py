@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from homeroom_merge.store.connection import Conn
@@ -16,6 +16,8 @@ class Subject:
     hub_cursor: str | None
     sis_cursor: str | None
     sis_columns: frozenset[str] | None
+    sis_whole_age: timedelta | None = None
+    """Since the SIS was last asked for everything. None: it never was."""
 
 
 class HubRow(NamedTuple):
@@ -42,14 +44,15 @@ async def find_subject(connection: Conn, feed: str, entity: str) -> Subject:
         )
         insert into subject (feed, entity) select number, $2 from the_feed
         on conflict (feed, entity) do update set entity = excluded.entity
-        returning number, hub_cursor, sis_cursor, sis_columns
+        returning number, hub_cursor, sis_cursor, sis_columns, now() - sis_whole_at as sis_whole_age
         """,
         feed,
         entity,
     )
     assert row is not None, "just made"
     columns = row["sis_columns"]
-    return Subject(row["number"], row["hub_cursor"], row["sis_cursor"], None if columns is None else frozenset(columns))
+    known = None if columns is None else frozenset(columns)
+    return Subject(row["number"], row["hub_cursor"], row["sis_cursor"], known, row["sis_whole_age"])
 
 
 async def store_hub(connection: Conn, subject: int, rows: Sequence[HubRow], *, anew: bool = False) -> None:
@@ -115,16 +118,23 @@ async def move_hub_cursor(connection: Conn, subject: int, cursor: str) -> None:
     )
 
 
-async def move_sis_cursor(connection: Conn, subject: int, cursor: str | None, columns: Iterable[str] | None) -> None:
-    """`columns`: those of a complete feed, by which one that goes missing is known; None: they stay."""
+async def move_sis_cursor(
+    connection: Conn, subject: int, cursor: str | None, columns: Iterable[str] | None, *, whole: bool
+) -> None:
+    """`columns`: those of a complete feed, by which one that goes missing is known; None: they stay.
+
+    `whole`: everything was asked for.
+    """
     await connection.execute(
         """
-        update subject set sis_cursor = $2, sis_fetched_at = now(), sis_columns = coalesce($3, sis_columns)
+        update subject set sis_cursor = $2, sis_fetched_at = now(), sis_columns = coalesce($3, sis_columns),
+            sis_whole_at = case when $4 then now() else sis_whole_at end
         where number = $1
         """,
         subject,
         cursor,
         None if columns is None else sorted(columns),
+        whole,
     )
 
 
