@@ -10,6 +10,8 @@ import sqlalchemy as sa
 
 from homeroom_merge.formatters.formatter import Row
 
+TIMES_ARE_TEXTS = "times are texts"
+"""Of a table: its database keeps times as texts, of which one time has several."""
 _NOT_COMPARED = (sa.JSON, sa.LargeBinary)
 _INTEGERS = range(-(2**63), 2**63)
 _WORDS = {"true": True, "1": True, "false": False, "0": False}
@@ -90,6 +92,8 @@ def unchanged(table: sa.Table, expected: Row) -> Iterator[sa.ColumnElement[bool]
         said = cell_of(column, value) if value is not None else None
         if isinstance(column.type, sa.Float) and said is not None:
             yield column == sa.cast(said, column.type)  # 0.1 of a narrow float is not the 0.1 of a wide one
+        elif isinstance(column.type, sa.DateTime) and table.info.get(TIMES_ARE_TEXTS) and said is not None:
+            yield sa.func.julianday(column) == sa.func.julianday(sa.literal(said, sa.DateTime()))
         else:
             yield column == said
 

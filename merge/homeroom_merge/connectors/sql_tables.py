@@ -7,6 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import exc
 
+from homeroom_merge.connectors.sql_rows import TIMES_ARE_TEXTS
 from homeroom_merge.formatters.formatter import Row
 from homeroom_merge.toml_tables import suggestion
 
@@ -90,6 +91,7 @@ def _reflected(engine: sa.Engine, told: SqlTable) -> sa.Table:
         table = sa.Table(told.table, sa.MetaData(), schema=told.schema, autoload_with=engine, resolve_fks=False)
     except exc.NoSuchTableError:
         raise NotThereError(f"the database has no table {told.table}; {_cure(engine, told)}") from None
+    table.info[TIMES_ARE_TEXTS] = engine.dialect.name == "sqlite"
     for name in filter(None, (told.key, "" if told.query else told.changed)):
         if name not in table.columns:
             cure = suggestion(name, [column.name for column in table.columns][:_NAMES_MAX])
