@@ -225,6 +225,7 @@ def test_a_url_that_leads_nowhere_is_said_with_what_to_do(url: str, said: str, t
         source_of(replace(settings, connector=connector), {"sis_password": "hunter2"})
 
 
+@pytest.mark.parametrize("sis", ["sqlite"], indirect=True)
 @pytest.mark.timeout(240)
 async def test_the_password_is_a_secret_and_is_never_said(feed: Feed, sis: Sis) -> None:
     """Of a server that says the password back."""

@@ -193,9 +193,9 @@ class SqlDatabase:
     def _batches(self, place: Place, selects: Sequence[sa.Select[Any]]) -> Generator[list[Row], None, None]:
         with self._engine.engine.connect() as connection:
             for select in selects:
-                found = connection.execution_options(yield_per=_BATCH).execute(select).mappings()
-                for batch in found.partitions():
-                    yield [place.cells(dict(row)) for row in batch]
+                with connection.execution_options(yield_per=_BATCH).execute(select) as found:
+                    for batch in found.mappings().partitions():
+                        yield [place.cells(dict(row)) for row in batch]
 
     def _unreadable(self, fault: exc.SQLAlchemyError) -> str:
         return f"the database could not be read: {self._engine.details(fault)}"
