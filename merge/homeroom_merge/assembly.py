@@ -10,6 +10,7 @@ import asyncpg
 from homeroom_merge.connectors.hub import Hub, open_hub, read_catalogue
 from homeroom_merge.group import Group, Told
 from homeroom_merge.run import Sides
+from homeroom_merge.settings.connectors import KINDS
 from homeroom_merge.settings.model import Entity, Settings, Stage
 from homeroom_merge.shape import Shape
 from homeroom_merge.sis.local import LocalSis
@@ -42,8 +43,7 @@ async def opened(
         if unknown:
             raise AssemblyError(f"the settings enable no {', '.join(sorted(unknown))}")
         terms, sides = {}, {}
-        secrets = {each: os.environ.get(variable, "") for each, variable in settings.secrets.items()}
-        source = source_of(settings, secrets)
+        source = source_of(settings, _secrets(settings))
         if source.close is not None:
             stack.push_async_callback(source.close)
         for name, entity in wanted.items():
@@ -96,9 +96,15 @@ def _terms(settings: Settings, name: str, entity: Entity, said: Mapping[str, Any
     )
 
 
-def _secret(settings: Settings, name: str) -> str:
+def _secrets(settings: Settings) -> Mapping[str, str]:
+    """Those of the connector; a database may do without a password."""
+    names = KINDS[settings.connector.kind].secrets
+    return {name: _secret(settings, name, empty=name == "sis_password") for name in names}
+
+
+def _secret(settings: Settings, name: str, *, empty: bool = False) -> str:
     variable = settings.secrets[name]
-    found = os.environ.get(variable)
-    if not found:
+    found = os.environ.get(variable, "")
+    if not found and not empty:
         raise AssemblyError(f"the environment variable {variable} is empty: it is to hold the {name} of this feed")
     return found

@@ -12,6 +12,8 @@ from homeroom_merge.connectors.csv_oneroster import oneroster
 from homeroom_merge.connectors.csv_sds import sds_v1, sds_v2
 from homeroom_merge.connectors.csv_tables import FileSet
 from homeroom_merge.connectors.edfi import EdfiFolder
+from homeroom_merge.connectors.oneroster_rest import OneRosterRest
+from homeroom_merge.connectors.oneroster_service import Service
 from homeroom_merge.connectors.sql import SqlDatabase
 from homeroom_merge.connectors.sql_engine import NoDriverError
 from homeroom_merge.connectors.sql_mapped import mapped_tables, typed_formatters
@@ -55,6 +57,12 @@ def _oneroster(options: Mapping[str, str], _: Mapping[str, str]) -> Source:
     return _csv(options, oneroster(codes.lists), oneroster_formats.oneroster_formatters(codes))
 
 
+def _oneroster_rest(options: Mapping[str, str], secrets: Mapping[str, str]) -> Source:
+    codes = oneroster_formats.load_codes()
+    service = Service(options["url"], options["token_url"], secrets["sis_client_id"], secrets["sis_client_secret"])
+    return Source(OneRosterRest(service, oneroster(codes.lists)), oneroster_formats.oneroster_formatters(codes))
+
+
 def _sds_v1(options: Mapping[str, str], _: Mapping[str, str]) -> Source:
     codes = sds_formats.load_codes()
     return _csv(options, sds_v1(codes.lists), sds_formats.sds_v1_formatters(codes))
@@ -93,4 +101,5 @@ _SOURCES: Mapping[tuple[str, str], Callable[[Mapping[str, str], Mapping[str, str
     ("csv", "sds-v2.1"): _sds_v2,
     ("csv", "mapping"): _mapped,
     ("sql", "mapping"): _mapped_sql,
+    ("oneroster", "oneroster"): _oneroster_rest,
 }

@@ -10,9 +10,9 @@ from homeroom_merge.connectors.connector import Abilities, Coverage, Fetch, Outc
 from homeroom_merge.connectors.csv_dropoff import DropOff
 from homeroom_merge.connectors.csv_manifest import MANIFEST, read_manifest
 from homeroom_merge.connectors.csv_sheet import Sheet, SheetFault, opened_sheet
-from homeroom_merge.connectors.csv_tables import FileSet, Refused, Source, Tables
+from homeroom_merge.connectors.csv_tables import FileSet, Refused, Source, Tables, pair_of
 from homeroom_merge.formatters.flat import AUTHORITY, SCHOOL
-from homeroom_merge.formatters.formatter import OWNER, YEAR, Row
+from homeroom_merge.formatters.formatter import Row
 from homeroom_merge.formatters.keys import is_shortened
 from homeroom_merge.plan import Kind
 from homeroom_merge.toml_tables import suggestion
@@ -104,15 +104,10 @@ class CsvFolder:
         pairs: set[tuple[str, int | None]] = set()
         rows = _joined(tables, source, sheets[source.file].path.name)
         while batch := list(islice(rows, _BATCH)):
-            pairs.update(pair for one in batch for pair in _pair(one.row))
+            pairs.update(pair for one in batch for pair in pair_of(one.row))
             yield batch
-        fetch.notes += [f"{reason}: {count}" for reason, count in sorted(tables.left_out.items())]
         fetch.coverage = Coverage(frozenset(pairs), _columns(sheets))
-        fetch.notes += [
-            f'the code list {name} does not have "{code}", absence not counted; add the line "{code}" = "Staff", '
-            f"or whichever it is, to the table [{name}] of a code list"
-            for name, code in sorted(tables.unknown)
-        ]
+        fetch.notes += tables.notes()
         whole = self._is_complete(source, entity, modes, sheets, fetch.notes)
         fetch.complete = whole and not tables.unknown
 
@@ -187,13 +182,6 @@ def _joined(tables: Tables, source: Source, name: str) -> Iterator[SourceRow]:
     for row, line in tables.rows(source.file):
         for joined in source.join(tables, row):
             yield SourceRow(joined, f"{name} row {line.number}")
-
-
-def _pair(row: Row) -> Iterator[tuple[str, int | None]]:
-    """The (organisation code, school year) pair that a row speaks of."""
-    owner, year = row.get(OWNER), row.get(YEAR)
-    if isinstance(owner, str):
-        yield owner, int(year) if isinstance(year, str) and year.isdecimal() else None
 
 
 def _columns(sheets: Mapping[str, Sheet]) -> frozenset[str]:

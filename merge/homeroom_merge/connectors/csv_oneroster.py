@@ -15,7 +15,7 @@ from homeroom_merge.connectors.csv_people import (
 )
 from homeroom_merge.connectors.csv_tables import FileSet, Join, Lists, Source, Tables
 from homeroom_merge.formatters.flat import RELATION, SESSION, STUDENT
-from homeroom_merge.formatters.formatter import OWNER, UNREADABLE, YEAR
+from homeroom_merge.formatters.formatter import DELETED, OWNER, UNREADABLE, YEAR
 
 _COLUMNS = {
     "academicSessions": "title,type,startDate,endDate,parentSourcedId,schoolYear",
@@ -47,12 +47,14 @@ def oneroster(codes: Lists) -> FileSet:
     beside = ("classes", "academicSessions")
     spread = spread_of(_named_sessions)
     sources = {
-        "SchoolAuthority": Source("orgs", key, org_of_kind("SchoolAuthority"), spread=spread("orgs")),
-        "School": Source("orgs", key, org_of_kind("School"), spread=spread("orgs")),
+        "SchoolAuthority": Source(
+            "orgs", key, org_of_kind("SchoolAuthority"), spread=spread("orgs"), joins_itself=True
+        ),
+        "School": Source("orgs", key, org_of_kind("School"), spread=spread("orgs"), joins_itself=True),
         "Course": Source("courses", key, placed, also=orgs, spread=spread("courses")),
         "Student": Source("users", key, students("sourcedId"), (ROLES,), person, spread("users", "student")),
         "Staff": Source("users", key, staff("sourcedId"), (ROLES,), person, spread("users")),
-        "Contact": Source("users", key, _contacts, (ROLES,), orgs),
+        "Contact": Source("users", key, _contacts, (ROLES,), orgs, joins_itself=True),
         "StudentSchoolEnrolment": Source(ROLES, key, _school_enrolments, ("academicSessions",), orgs, spread(ROLES)),
         "Section": Source("classes", key, _sections, ("academicSessions",), orgs, spread("classes")),
         "StaffSection": Source("enrollments", key, _in_class(of_staff=True), beside, orgs, spread("enrollments")),
@@ -72,7 +74,7 @@ def _named_sessions(tables: Tables) -> Iterator[tuple[str, str, str]]:
 def _contacts(tables: Tables, row: dict[str, object]) -> Iterator[dict[str, object]]:
     """A row for each person whom a student's row names as an agent, with what the agent's own row says."""
     student = row.get("sourcedId")
-    roles = roles_of(tables, student, "Student")
+    roles = [] if DELETED in row else roles_of(tables, student, "Student")
     for agent in str(row.get("agentSourcedIds", "")).split(",") if roles else ():
         found = tables.one("users", "sourcedId", agent.strip())
         as_contact = roles_of(tables, agent.strip(), "Contact")

@@ -3,8 +3,9 @@
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
-from homeroom_merge.connectors.csv_sheet import Line, Sheet, SheetFault
+from homeroom_merge.connectors.csv_sheet import Line, SheetFault
 from homeroom_merge.formatters.formatter import DELETED, OWNER, UNREADABLE, YEAR, Row
 from homeroom_merge.formatters.keys import organization_code
 
@@ -14,11 +15,22 @@ Cells = Mapping[str, str]
 Lists = Mapping[str, Mapping[str, str]]
 
 
+class Lines(Protocol):
+    """The rows of a file, or of the part of it that is at hand."""
+
+    @property
+    def columns(self) -> tuple[str | None, ...]:
+        """Its titles; None for those that are not read."""
+
+    def lines(self) -> Iterator[Line]:
+        """Its rows, as often as they are asked for."""
+
+
 @dataclass(slots=True)
 class Tables:
     """The files that an entity is read from. What is joined is held; the entity's own file passes by row by row."""
 
-    sheets: Mapping[str, Sheet]
+    sheets: Mapping[str, Lines]
     codes: Lists
     left_out: Counter[str] = field(default_factory=Counter)
     """Rows that are nobody's, by the reason that a note gives."""
@@ -37,6 +49,11 @@ class Tables:
             if is_gone(line.cells):
                 row[DELETED] = True
             yield row, line
+
+    def replace(self, file: str, lines: Lines) -> None:
+        """Another part of a file that comes in parts."""
+        self.sheets = {**self.sheets, file: lines}
+        self._found = {place: index for place, index in self._found.items() if place[0] != file}
 
     def many(self, file: str, column: str, value: object) -> Sequence[Cells]:
         """The rows of a file whose cell is that value: none where there is no such file."""
@@ -59,7 +76,7 @@ class Tables:
         for line in self.sheets[file].lines() if file in self.sheets else ():
             self.held += 1
             if self.held > HELD_MAX:
-                raise SheetFault(f"the folder has more than {HELD_MAX:,} rows to hold; split it by school")
+                raise SheetFault(f"the feed has more than {HELD_MAX:,} rows to hold; split it by school")
             if not line.broken and not is_gone(line.cells):
                 index[line.cells.get(column, "")].append(line.cells)
         return index
@@ -71,12 +88,27 @@ class Tables:
             self.unknown.add((name, str(code)[:_CODE_LENGTH_MAX]))
         return word
 
+    def notes(self) -> list[str]:
+        """What was left out, and codes that no list has."""
+        return [f"{reason}: {count}" for reason, count in sorted(self.left_out.items())] + [
+            f'the code list {name} does not have "{code}", absence not counted; add the line "{code}" = "Staff", '
+            f"or whichever it is, to the table [{name}] of a code list"
+            for name, code in sorted(self.unknown)
+        ]
+
     def own(self, row: dict[str, object], letter: str, number: object, year: object = "") -> None:
         """Say in a row which organisation it belongs to, and of which school year it is."""
         if code := organization_code(letter, str(number)):
             row[OWNER] = code
         if year:
             row[YEAR] = str(year)
+
+
+def pair_of(row: Row) -> Iterator[tuple[str, int | None]]:
+    """The (organisation code, school year) pair that a row speaks of."""
+    owner, year = row.get(OWNER), row.get(YEAR)
+    if isinstance(owner, str):
+        yield owner, int(year) if isinstance(year, str) and year.isdecimal() else None
 
 
 def is_gone(cells: Cells) -> bool:
@@ -98,7 +130,7 @@ class Source:
     """Where an entity's records stand. `key`: the columns without which nobody knows which record a row is.
 
     `needs`: files without which its rows are not known for the entity's. `also`: files that are joined where they are
-    there. `spread`: None where its records are only read.
+    there. `spread`: None where its records are only read. `joins_itself`: a row needs others of its own file.
     """
 
     file: str
@@ -107,6 +139,7 @@ class Source:
     needs: tuple[str, ...] = ()
     also: tuple[str, ...] = ()
     spread: Spread | None = None
+    joins_itself: bool = False
 
     @property
     def files(self) -> tuple[str, ...]:

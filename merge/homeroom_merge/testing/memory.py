@@ -1,4 +1,4 @@
-"""A SIS in memory, with the mishaps of real ones at will: for the tests of this package, and of a school's own."""
+"""A SIS in memory."""
 
 from collections import Counter, defaultdict, deque
 from collections.abc import AsyncIterator, Callable, Sequence
