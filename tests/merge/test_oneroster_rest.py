@@ -136,6 +136,7 @@ class TestPaging:
             if many.counts()["users"] == 1:
                 many.rows["users"].append(pupil("a0"))
 
+        many.says_total = False
         many.meanwhile = early
         fetch, readings = await read(connector(many), "Student")
         assert (fetch.failure, fetch.complete) == ("", False)
@@ -362,14 +363,14 @@ class TestDelta:
     async def test_the_cursor_stays_before_what_changed_while_it_was_read(self, many: RestSis) -> None:
         def change(collection: str) -> None:
             if collection == "users" and many.counts()["users"] == 2:
-                many.rows["users"][0].update(givenName="Zoe", dateLastModified="2100-01-01T00:00:00Z")
-                many.rows["users"][1].update(dateLastModified="2099-01-01T00:00:00Z")
+                many.rows["users"][3].update(givenName="Zoe", dateLastModified="2090-01-01T00:00:00Z")
+                many.rows["users"][0].update(dateLastModified="2099-01-01T00:00:00Z")
 
         many.meanwhile = change
         fetch, _ = await read(connector(many), "Student")
         many.meanwhile = None
         _, readings = await read(connector(many), "Student", fetch.cursor)
-        assert [reading.body["firstName"] for reading in readings if reading.key == "u1"] == ["Zoe"]
+        assert [reading.body["firstName"] for reading in readings if reading.key == "p0"] == ["Zoe"], "p0 had been read"
 
 
 class TestById:
@@ -420,19 +421,16 @@ async def test_a_service_is_set_up_planned_approved_and_followed(sis: RestSis, f
         )
         said = said.replace("https://sis.example.org/ims/oneroster/rostering/v1p2", sis.url)
         said = said.replace("https://sis.example.org/oauth/token", sis.token_url)
-        (folder / "elk.toml").write_text(said.replace("# organizations = []", 'organizations = ["A.9"]'))
+        (folder / "elk.toml").write_text(said.replace("# organizations = []", 'organizations = ["A.9", "S.91"]'))
         await admin.do("settings", "push", "elk.toml")
         assert set(reports(await admin.do("plan", "--feed", "elk", "--json", exit_code=HELD)).values()) == {"held"}
         approved = await admin.do("approve", "--feed", "elk", "--by", "me", "--json")
         assert reports(approved) == dict.fromkeys(FORMATTERS, "success")
         sis.rows["users"][0].update(givenName="Zoe", dateLastModified=LATER)
         sis.asked.clear()
-        (head, *records) = (await admin.do("run", "--feed", "elk", "--entity", "Student", "--json")).splitlines()
-        assert json.loads(head)["status"] == "success"
-        assert len(records) == 1
+        report = json.loads(await admin.do("run", "--feed", "elk", "--entity", "Student", "--json"))
+        assert report["status"] == "success"
+        assert report["summary"]["writes"], "the new name is on the hub"
         assert "filter" in next(query for _, place, query in sis.asked if place == "users")
-        sis.fail("users", Mishap(200, b'{"users": []}', {"X-Total-Count": "9"}))
-        cut = await admin.do("run", "--feed", "elk", "--entity", "Student", "--json", exit_code=1)
-        assert reports(cut.splitlines()[0]) == {"Student": "failed"}
         del admin.environment["SIS_CLIENT_SECRET"]
         assert "SIS_CLIENT_SECRET is empty" in await admin.do("run", "--feed", "elk", exit_code=1)
