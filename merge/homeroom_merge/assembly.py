@@ -1,6 +1,5 @@
 """The composition root: settings and the hub's catalogue become what a group of runs is told."""
 
-import os
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
@@ -8,9 +7,9 @@ from typing import Any
 import asyncpg
 
 from homeroom_merge.connectors.hub import Hub, open_hub, read_catalogue
+from homeroom_merge.feed_secrets import secret_of, secrets_of_connector
 from homeroom_merge.group import Group, Told
 from homeroom_merge.run import Sides
-from homeroom_merge.settings.connectors import KINDS
 from homeroom_merge.settings.model import Entity, Settings, Stage
 from homeroom_merge.shape import Shape
 from homeroom_merge.sis.local import LocalSis
@@ -29,9 +28,9 @@ class AssemblyError(Exception):
 async def opened(
     settings: Settings, connection: asyncpg.Connection, told: Told, entities: Sequence[str] = ()
 ) -> AsyncIterator[Group]:
-    """The group of a feed's enabled entities, or of those named. AssemblyError, SourceError, HomeroomError,
-    OSError."""
-    key = _secret(settings, "hub_key")
+    """The group of a feed's enabled entities, or of those named. AssemblyError, MissingSecretError, SourceError,
+    HomeroomError, OSError."""
+    key = secret_of(settings, "hub_key")
     async with AsyncExitStack() as stack:
         hubs: dict[str, Hub] = {}
         for organization in settings.organizations:
@@ -43,7 +42,7 @@ async def opened(
         if unknown:
             raise AssemblyError(f"the settings enable no {', '.join(sorted(unknown))}")
         terms, sides = {}, {}
-        source = source_of(settings, _secrets(settings))
+        source = source_of(settings, secrets_of_connector(settings))
         if source.close is not None:
             stack.push_async_callback(source.close)
         for name, entity in wanted.items():
@@ -94,17 +93,3 @@ def _terms(settings: Settings, name: str, entity: Entity, said: Mapping[str, Any
         persists_hub=Stage.PERSIST_HUB in stages,
         persists_sis=Stage.PERSIST_SIS in stages,
     )
-
-
-def _secrets(settings: Settings) -> Mapping[str, str]:
-    """Those of the connector; a database may do without a password."""
-    names = KINDS[settings.connector.kind].secrets
-    return {name: _secret(settings, name, empty=name == "sis_password") for name in names}
-
-
-def _secret(settings: Settings, name: str, *, empty: bool = False) -> str:
-    variable = settings.secrets[name]
-    found = os.environ.get(variable, "")
-    if not found and not empty:
-        raise AssemblyError(f"the environment variable {variable} is empty: it is to hold the {name} of this feed")
-    return found

@@ -6,63 +6,27 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from homeroom_merge.formatters import Reading, kit
-from homeroom_merge.formatters.declared import DeclaredFormatter
 from homeroom_merge.formatters.edfi import Unwritable, code_key, edfi_formatters, load_codes
 from homeroom_merge.formatters.edfi.people import role_id
 from homeroom_merge.values import Json
 from homeroom_merge.verification import Verifier, verify
 from homeroom_server.catalogue import load_catalogue
-from tests.merge.bodies import bodies, check_words, columns_of
+from tests.merge.declared import DeclaredSuite
 from tests.merge.interchanges import ORGANIZATIONS, fetched, put, student
 from tests.samples import GRAND_BEND, needs_grand_bend
 
 CODES = load_codes()
 FORMATTERS = edfi_formatters(CODES)
 ROSTER = load_catalogue("roster").types
-ENTITIES = sorted(FORMATTERS)
 
 
-def key_of(formatter: DeclaredFormatter, body: Json) -> str:
-    """The key, of its members as the formatter names them."""
-    parts = [next(body[name] for name in names.split("|") if name in body) for names in formatter.key]
-    return code_key(*parts)
-
-
-@pytest.mark.parametrize("entity", ENTITIES)
-@settings(max_examples=40, deadline=None)
-@given(data=st.data())
-def test_what_is_written_is_read_again(entity: str, data: st.DataObject) -> None:
-    formatter = FORMATTERS[entity]
-    needed = frozenset(names.split("|")[0] for names in formatter.key)
-    body = data.draw(bodies(formatter.members, CODES, needed))
-    other = data.draw(bodies(formatter.members, CODES, needed))
-    key = key_of(formatter, body)
-    kit.check_round_trip(formatter, key, body)
-    kit.check_round_trip(formatter, key, body, formatter.write(key_of(formatter, other), other, None))
-    kit.check_round_trip(formatter, key, {**body, "house": "Raven"}, {"House": "Elk"})
-
-
-@pytest.mark.parametrize("entity", ENTITIES)
-def test_rows_of_nonsense_are_faults_and_never_raise(entity: str) -> None:
-    kit.check_random(FORMATTERS[entity], columns_of(FORMATTERS[entity]))
-
-
-@pytest.mark.parametrize("entity", ENTITIES)
-def test_every_field_is_a_member_of_the_roster_schema(entity: str) -> None:
-    schema = ROSTER[entity].schema
-    assert schema is not None
-    assert FORMATTERS[entity].fields <= schema["properties"].keys()
-
-
-@pytest.mark.parametrize("entity", ENTITIES)
-def test_every_word_of_a_code_list_fits_the_roster_schema(entity: str) -> None:
-    schema = ROSTER[entity].schema
-    assert schema is not None
-    check_words(FORMATTERS[entity].members, schema["properties"], CODES)
+@pytest.mark.parametrize("entity", FORMATTERS)
+class TestPromises(DeclaredSuite):
+    formatters, codes = FORMATTERS, CODES
 
 
 class TestKeys:

@@ -1,6 +1,5 @@
 """Mapping files: any CSV file, read and written as a mapping says."""
 
-import re
 from pathlib import Path
 
 import pytest
@@ -14,14 +13,15 @@ from homeroom_merge.formatters import kit
 from homeroom_merge.formatters.codes import Unwritable
 from homeroom_merge.formatters.mapping import MappingFaults, read_mapping
 from homeroom_merge.plan import Kind
-from tests.merge.tables import fetched, verified
+from homeroom_merge.testing import FormatterSuite
+from tests.merge.examples import MAPPING as EXAMPLE
+from tests.merge.tables import ROSTER, fetched, verified
 
-ROOT = Path(__file__).parent.parent.parent
-(EXAMPLE,) = re.findall(r"```toml\n(.*?)```", (ROOT / "docs" / "formats.md").read_text(encoding="utf-8"), re.DOTALL)
 MAPPED = read_mapping(EXAMPLE)
 STUDENT = MAPPED.formatters()["Student"]
 TITLES = "Pupil No;Given;Family;Born;Sex;Form;Leaves;School;Hispanic;Races;Second;Called;Called 2;E-Mail"
 ADA = "7;Ada;Bear;02.03.2014;F;Form 4;2032;91;N;W;;Mary;Ann;ada@elk.example"
+EVE = "8;Eve;Elk;24.12.2013;M;Form 4;2031;91;Y;A;Ida;;;"
 BODY = {
     "studentNumber": "7",
     "firstName": "Ada",
@@ -104,15 +104,22 @@ def test_what_is_written_is_read_again(body: dict[str, object]) -> None:
     kit.check_round_trip(STUDENT, "7", body, dict(zip(TITLES.split(";"), ADA.split(";"), strict=True)))
 
 
-def test_rows_of_nonsense_are_faults_and_never_raise() -> None:
-    kit.check_random(STUDENT, TITLES.split(";"))
+ROWS = [dict(zip(TITLES.split(";"), row.split(";"), strict=True)) for row in (ADA, EVE)]
+BODIES = {"7": BODY}
+
+
+class TestPromises(FormatterSuite):
+    formatter = STUDENT
+    rows, bodies = ROWS, BODIES
+    always = ("studentNumber", "status")
+    schema = ROSTER["Student"].schema
 
 
 @pytest.mark.parametrize(
     ("column", "cell", "pointer", "said"),
     [
         ("Born", "2014/03/02", "/birthDate", "a day reads DD.MM.YYYY"),
-        ("Sex", "X", "/sex", 'add the line "X" = "the hub\'s word" to the table [Sex] of a code list'),
+        ("Sex", "X", "/sex", 'add the line "X" = "the hub\'s word" to the table [codes.Sex] of the mapping file'),
         ("Hispanic", "maybe", "/isHispanicLatino", "write Y or N"),
         ("Leaves", "soon", "/graduationYear", "a year reads 2022"),
         ("Called 2", "", "/preferredFirstName", "fill in all of its columns"),

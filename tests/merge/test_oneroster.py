@@ -4,23 +4,21 @@ import csv
 from datetime import UTC, datetime
 from pathlib import Path
 
+import anyio
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from homeroom_merge.connectors.csv_dropoff import DropOff
 from homeroom_merge.connectors.csv_folder import CsvFolder
 from homeroom_merge.connectors.csv_oneroster import oneroster
-from homeroom_merge.formatters import kit
 from homeroom_merge.formatters.keys import code_key
 from homeroom_merge.formatters.oneroster import load_codes, oneroster_formatters
 from homeroom_merge.plan import Kind
-from tests.merge.bodies import bodies, check_words, columns_of
+from homeroom_merge.testing import FormatterSuite
+from tests.merge.declared import DeclaredSuite
 from tests.merge.tables import ROSTER, fetched, put, verified
 
 CODES = load_codes()
 FORMATTERS = oneroster_formatters(CODES)
-ENTITIES = sorted(FORMATTERS)
 FILES = {
     "orgs": (
         "sourcedId,status,dateLastModified,name,type,identifier,parentSourcedId\n"
@@ -96,30 +94,21 @@ def written(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-@pytest.mark.parametrize("entity", ENTITIES)
-@settings(max_examples=25, deadline=None)
-@given(data=st.data())
-def test_what_is_written_is_read_again(entity: str, data: st.DataObject) -> None:
-    formatter = FORMATTERS[entity]
-    needed = frozenset((*formatter.key, "schoolYear")) & formatter.fields
-    body = data.draw(bodies(formatter.members, CODES, needed))
-    other = data.draw(bodies(formatter.members, CODES, needed))
-    keys = [code_key(*(one[name] for name in formatter.key)) if formatter.key else "k-1" for one in (body, other)]
-    kit.check_round_trip(formatter, keys[0], body)
-    kit.check_round_trip(formatter, keys[0], body, formatter.write(keys[1], other, None))
+@pytest.mark.parametrize("entity", FORMATTERS)
+class TestPromises(DeclaredSuite):
+    formatters, codes = FORMATTERS, CODES
 
 
-@pytest.mark.parametrize("entity", ENTITIES)
-def test_rows_of_nonsense_are_faults_and_never_raise(entity: str) -> None:
-    kit.check_random(FORMATTERS[entity], [*columns_of(FORMATTERS[entity]), "sourcedId"])
+@pytest.mark.parametrize("entity", FORMATTERS)
+class TestPromisesForAnExport(FormatterSuite):
+    always = ("schoolYear", "contactNumber")
+    secrets = ("hunter2",)
 
-
-@pytest.mark.parametrize("entity", ENTITIES)
-def test_every_word_fits_the_roster_schema(entity: str) -> None:
-    schema = ROSTER[entity].schema
-    assert schema is not None
-    assert FORMATTERS[entity].fields <= schema["properties"].keys()
-    check_words(FORMATTERS[entity].members, schema["properties"], CODES)
+    @pytest.fixture(autouse=True)
+    def exported(self, folder: Path, entity: str) -> None:
+        self.formatter, self.schema = FORMATTERS[entity], ROSTER[entity].schema
+        _, rows = anyio.run(fetched, connector(folder), entity)
+        self.rows = [row.row for row in rows]
 
 
 @pytest.mark.parametrize(("entity", "count"), COUNTS.items())
@@ -127,10 +116,6 @@ async def test_each_entity_is_read_without_a_fault(folder: Path, entity: str, co
     fetch, read = await verified(connector(folder), FORMATTERS[entity])
     assert (fetch.failure, fetch.complete, len(read)) == ("", True, count)
     assert [record.faults for record in read] == [()] * count
-    _, rows = await fetched(connector(folder), entity)
-    for row in rows:
-        kit.check_steady(FORMATTERS[entity], row.row)
-        kit.check_no_secrets(FORMATTERS[entity], row.row, ["hunter2"])
 
 
 async def test_a_student_is_joined_of_users_roles_and_demographics(folder: Path) -> None:

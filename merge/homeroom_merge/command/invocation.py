@@ -11,7 +11,9 @@ from rich.console import Console
 
 from homeroom_merge.assembly import AssemblyError
 from homeroom_merge.connectors.hub import HubError
+from homeroom_merge.feed_secrets import MissingSecretError
 from homeroom_merge.formatters.mapping import MappingFaults
+from homeroom_merge.installed import FormatterError
 from homeroom_merge.run import InProgressError
 from homeroom_merge.settings.model import SettingsError
 from homeroom_merge.sources import SourceError
@@ -34,12 +36,14 @@ FeedName = Annotated[str, typer.Option("--feed", help="The feed's name.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 DATA_DIR = Path("homeroom-merge-data")
 
-_EXPECTED = (
+EXPECTED = (
     SettingsError,
     SettingsMovedError,
     NoSuchStateError,
     AssemblyError,
+    MissingSecretError,
     SourceError,
+    FormatterError,
     MappingFaults,
     InProgressError,
     OtherSchemaError,
@@ -63,6 +67,6 @@ def with_state(database_url: str, data_dir: Path, work: Callable[[asyncpg.Connec
     try:
         with place.database(database_url, data_dir) as url:
             return asyncio.run(connected(url))
-    except (*_EXPECTED, RefusedError) as refused:
+    except (*EXPECTED, RefusedError) as refused:
         err.print(f"homeroom-merge: {refused}", style="red", markup=False, highlight=False, soft_wrap=True)
         raise typer.Exit(1) from None

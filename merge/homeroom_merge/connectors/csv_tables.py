@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from homeroom_merge.connectors.csv_sheet import Line, SheetFault
+from homeroom_merge.formatters.codes import OWN, quoted
 from homeroom_merge.formatters.formatter import DELETED, OWNER, UNREADABLE, YEAR, Row
 from homeroom_merge.formatters.keys import organization_code
 
@@ -90,11 +91,16 @@ class Tables:
 
     def notes(self) -> list[str]:
         """What was left out, and codes that no list has."""
-        return [f"{reason}: {count}" for reason, count in sorted(self.left_out.items())] + [
-            f'the code list {name} does not have "{code}", absence not counted; add the line "{code}" = "Staff", '
-            f"or whichever it is, to the table [{name}] of a code list"
-            for name, code in sorted(self.unknown)
-        ]
+        left_out = [f"{reason}: {count}" for reason, count in sorted(self.left_out.items())]
+        return [*left_out, *(self._unknown(name, code) for name, code in sorted(self.unknown))]
+
+    def _unknown(self, name: str, code: str) -> str:
+        words = " or ".join(f'"{word}"' for word in sorted(set(self.codes.get(name, {}).values())))
+        line = f"{quoted(code)} = {words}"
+        return (
+            f"the code list {name} does not have {quoted(code)}, absence not counted; "
+            f"add the line {line} to {OWN.of(name)}"
+        )
 
     def own(self, row: dict[str, object], letter: str, number: object, year: object = "") -> None:
         """Say in a row which organisation it belongs to, and of which school year it is."""

@@ -7,6 +7,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Protocol
 
+from homeroom_merge.toml_tables import dotted
+
 
 class Unreadable(Exception):
     """A value that cannot be read. `at`: where below the member, as a JSON pointer."""
@@ -34,15 +36,33 @@ class Codes(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """Where somebody adds a line to a code list. `file`: as messages name it; `above`: the tables around the lists."""
+
+    file: str
+    above: tuple[str, ...] = ()
+
+    def of(self, name: str) -> str:
+        return f"the table [{dotted((*self.above, name))}] of {self.file}"
+
+
+OWN = Place('a file of your own, which codes = "codes.toml" names under [connector]')
+
+
+@dataclass(frozen=True, slots=True)
 class CodeLists:
     """Codes that are plain texts. A cell may hold anything, so a code that is unknown and long is not repeated."""
 
     lists: Mapping[str, Mapping[str, str]]
+    place: Place = OWN
 
     def word(self, name: str, code: str) -> str:
         word = self.lists.get(name, {}).get(code)
+        if word is None and len(code) > _CODE_LENGTH_MAX:
+            cure = f'add a line of the form "code" = "the hub\'s word" to {self.place.of(name)}'
+            raise Unreadable(f"the code list {name} does not have this one", cure)
         if word is None:
-            raise unknown(name, code) if len(code) <= _CODE_LENGTH_MAX else Unreadable(f"is no code of the list {name}")
+            raise unknown(name, code, self.place)
         return word
 
     def code(self, name: str, word: str) -> str:
@@ -52,12 +72,10 @@ class CodeLists:
 _CODE_LENGTH_MAX = 40
 
 
-def unknown(name: str, code: str) -> Unreadable:
-    """The fault of a code that a list does not have."""
-    return Unreadable(
-        f"the code list {name} does not have {_quoted(code)}",
-        f'add the line {_quoted(code)} = "the hub\'s word" to the table [{name}] of a code list',
-    )
+def unknown(name: str, code: str, place: Place) -> Unreadable:
+    """The fault of a code that a list does not have: it names the line to add, and where."""
+    cure = f'add the line {quoted(code)} = "the hub\'s word" to {place.of(name)}'
+    return Unreadable(f"the code list {name} does not have {quoted(code)}", cure)
 
 
 def code_of(lists: Mapping[str, Mapping[str, str]], name: str, word: str) -> str:
@@ -66,6 +84,11 @@ def code_of(lists: Mapping[str, Mapping[str, str]], name: str, word: str) -> str
         if known == word:
             return code
     raise Unwritable(f"the code list {name} has no code for a word of the hub")
+
+
+def place_of(own: Path | None) -> Place:
+    """Where a district adds to the lists that ship."""
+    return OWN if own is None else Place(own.name)
 
 
 def load_lists(package: str, own: Path | None = None) -> Mapping[str, Mapping[str, str]]:
@@ -84,5 +107,14 @@ def _parsed(text: str, name: str) -> dict[str, dict[str, str]]:
     return lists
 
 
-def _quoted(code: str) -> str:
-    return '"' + code.replace("\\", "\\\\").replace('"', '\\"') + '"'
+def quoted(code: str) -> str:
+    """A code as TOML writes it; what nobody could see in it, or a terminal would obey, is escaped."""
+    return '"' + "".join(map(_escaped, code)) + '"'
+
+
+def _escaped(char: str) -> str:
+    if char in '"\\':
+        return "\\" + char
+    if char.isprintable():
+        return char
+    return f"\\u{ord(char):04x}" if ord(char) < 0x10000 else f"\\U{ord(char):08x}"

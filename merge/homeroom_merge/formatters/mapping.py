@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 
-from homeroom_merge.formatters.codes import CodeLists
+from homeroom_merge.formatters.codes import CodeLists, Place
 from homeroom_merge.formatters.declared import DeclaredFormatter
 from homeroom_merge.formatters.formatter import Row
 from homeroom_merge.formatters.keys import organization_code
@@ -60,18 +60,23 @@ class Mapped:
         return {name: _formatter(entity, self.codes) for name, entity in self.entities.items()}
 
 
-def read_mapping(text: str, *, sql: bool = False) -> Mapped:
-    """A mapping file, for files or for a database. Raises MappingFaults, which names every fault at once."""
+def read_mapping(text: str, file: str = "the mapping file", *, sql: bool = False, needs_fields: bool = True) -> Mapped:
+    """A mapping, for files or for a database; `file`: as messages name it.
+
+    `needs_fields`: False where another formatter says what rows mean. Raises MappingFaults, which names every fault at
+    once.
+    """
     faults = Faults(lines_of(text))
     top = Table(parse(text, faults), (), faults)
     codes = _codes(top.table("codes"))
-    entities = {name: _entity(name, top.table(name), codes, sql=sql) for name in top if name != "codes"}
+    told = codes, sql, needs_fields
+    entities = {name: _entity(name, top.table(name), *told) for name in top if name != "codes"}
     if not entities and not faults.found:
         where = 'table = "pupil"' if sql else 'file = "students.csv"'
         top.fault("", "it maps no entity", f'write [Student] with {where} and key = ["Id"] below')
     if faults.found:
         raise MappingFaults(tuple(sorted(faults.found, key=lambda fault: fault.line)))
-    return Mapped(entities, CodeLists(codes))
+    return Mapped(entities, CodeLists(codes, Place(file, ("codes",))))
 
 
 def _codes(table: Table) -> dict[str, dict[str, str]]:
@@ -82,7 +87,9 @@ def _codes(table: Table) -> dict[str, dict[str, str]]:
     return lists
 
 
-def _entity(name: str, table: Table, codes: Mapping[str, Mapping[str, str]], *, sql: bool) -> MappedEntity:
+def _entity(
+    name: str, table: Table, codes: Mapping[str, Mapping[str, str]], sql: bool, needs_fields: bool
+) -> MappedEntity:
     place, in_database = table.text("file", ""), mapped_table(table)
     key = table.texts("key", ())
     if sql:
@@ -93,7 +100,7 @@ def _entity(name: str, table: Table, codes: Mapping[str, Mapping[str, str]], *, 
         table.fault("key", "this is missing", 'write key = ["Id"], the columns that say which record a row is')
     below = table.table("fields")
     fields = [found for field in below if (found := mapped_field(below, field, codes)) is not None]
-    if not fields:
+    if not fields and needs_fields:
         table.fault("fields", "no field is mapped", f'write [{name}.fields] with lines like firstName = "First Name"')
     entity = MappedEntity(
         name,

@@ -25,6 +25,7 @@ class ConnectorKind:
 
 
 _FOLDER = Option("folder", "where the SIS drops its files", "/srv/sis-exports")
+_CODES = Option("codes", "a TOML file of codes of your own, above those that ship", "codes.toml", "")
 _MAPPING = Option("mapping", "a TOML file that names the column of each field", "mapping.toml", "")
 
 KINDS: Mapping[str, ConnectorKind] = {
@@ -34,12 +35,13 @@ KINDS: Mapping[str, ConnectorKind] = {
         (
             _FOLDER,
             _MAPPING,
+            _CODES,
             Option("encoding", "of the files; empty: found out", "windows-1252", ""),
             Option("drop_folder", "where files for the SIS are put; empty: the SIS is not written", "/srv/sis-in", ""),
         ),
         {},
     ),
-    "edfi": ConnectorKind("a folder of Ed-Fi interchange XML files", "edfi", (_FOLDER,), {}),
+    "edfi": ConnectorKind("a folder of Ed-Fi interchange XML files", "edfi", (_FOLDER, _CODES), {}),
     "sql": ConnectorKind(
         "the SIS's database, by any SQLAlchemy URL",
         "mapping",

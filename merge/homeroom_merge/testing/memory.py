@@ -1,39 +1,31 @@
 """A SIS in memory."""
 
-from collections import Counter, defaultdict, deque
-from collections.abc import AsyncIterator, Callable, Sequence
-from typing import Literal
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator, Sequence
 
 from homeroom_merge.connectors.connector import Abilities, Coverage, Fetch, Outcome, SourceRow
 from homeroom_merge.formatters.formatter import Row
 from homeroom_merge.plan import Kind
+from homeroom_merge.testing.mishaps import Mishaps
 
-Fault = Literal["transient", "refused", "unknownWritten", "unknownLost", "brokenWritten", "brokenLost"]
-"""`unknown...`: nobody is told whether the row was written or lost; `broken...`: the same by an error."""
 DATABASE = Abilities(delta=True, by_id=True, write=True, conditional_write=True, read_back=True)
 DROP_OFF = Abilities(write=True)
 """It takes files, and shows them in a later export."""
 
 
-class MemorySis:
+class MemorySis(Mishaps):
     """Rows by entity and key, and what was done to them. `key`: the column of the key.
 
     What abilities without `read_back` show is the last `export`; others show at once what was written.
     """
 
     def __init__(self, abilities: Abilities = DATABASE, *, key: str = "id") -> None:
+        super().__init__()
         self.abilities = abilities
         self.rows: dict[str, dict[str, Row]] = defaultdict(dict)
         self.writes: Counter[str] = Counter()
         """How often each record was written, by key."""
-        self.tries = 0
-        self.is_down = False
-        self.wait_asked_seconds: float | None = None
-        """What a transient failure asks for."""
-        self.meanwhile: Callable[[str], None] | None = None
-        """Called with the key just before a record is written: somebody else's chance."""
         self._key = key
-        self._faults: dict[str, deque[Fault]] = defaultdict(deque)
         self._moves: list[tuple[str, str]] = []
         self._exported: dict[str, dict[str, Row]] = {}
 
@@ -44,10 +36,6 @@ class MemorySis:
     def remove(self, entity: str, key: str) -> None:
         """Somebody deletes a row in the SIS itself."""
         self._store(entity, key, None)
-
-    def fail(self, key: str, *faults: Fault) -> None:
-        """What the next writes of a record come to, one after the other."""
-        self._faults[key].extend(faults)
 
     def export(self) -> None:
         """What a drop-off has taken so far is in what it shows."""
@@ -71,25 +59,11 @@ class MemorySis:
 
     async def write(self, entity: str, kind: Kind, key: str, row: Row | None, expected: Row | None) -> Outcome:
         """Make one record what the row says, unless a mishap is due."""
-        self.tries += 1
-        if self.is_down:
-            return Outcome("transient", "the SIS is down", retry_after_seconds=self.wait_asked_seconds)
-        fault = self._faults[key].popleft() if self._faults[key] else None
-        match fault:
-            case "transient":
-                return Outcome("transient", "try again", retry_after_seconds=self.wait_asked_seconds)
-            case "refused":
-                return Outcome("refused", "the SIS does not want it")
-            case "unknownLost":
-                return Outcome("unknown", "no answer came")
-            case "brokenLost":
-                raise ConnectionResetError
-        if self.meanwhile is not None:
-            self.meanwhile(key)
-        outcome = self._write(entity, key, row, expected)
-        if fault == "brokenWritten":
-            raise ConnectionResetError
-        return Outcome("unknown", "no answer came") if fault == "unknownWritten" else outcome
+
+        async def write() -> Outcome:
+            return self._write(entity, key, row, expected)
+
+        return await self._tried(key, write)
 
     def _write(self, entity: str, key: str, row: Row | None, expected: Row | None) -> Outcome:
         stands = self.rows[entity].get(key)
@@ -110,8 +84,7 @@ class MemorySis:
             self.rows[entity][key] = row
 
     def _shown(self, entity: str) -> dict[str, Row]:
-        if self.is_down:
-            raise ConnectionRefusedError
+        self._check_up()
         return self.rows[entity] if self.abilities.read_back else self._exported.get(entity, {})
 
     def _fetch(self, rows: Sequence[Row]) -> Fetch:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from homeroom_merge.formatters.codes import CodeLists, load_lists
+from homeroom_merge.formatters.codes import CodeLists, load_lists, place_of
 from homeroom_merge.formatters.declared import DeclaredFormatter
 from homeroom_merge.formatters.sds import v1, v2
 
@@ -12,7 +12,7 @@ __all__ = ["load_codes", "sds_v1_formatters", "sds_v2_formatters"]
 
 def load_codes(own: Path | None = None) -> CodeLists:
     """The code lists that ship, and above them those of a district's own file. Raises ValueError, OSError."""
-    return CodeLists(load_lists(__package__, own))
+    return CodeLists(load_lists(__package__, own), place_of(own))
 
 
 def sds_v1_formatters(codes: CodeLists) -> Mapping[str, DeclaredFormatter]:
