@@ -2,6 +2,8 @@
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import asyncpg
@@ -14,7 +16,7 @@ from homeroom_merge.settings.model import Entity, Settings, Stage
 from homeroom_merge.shape import Shape
 from homeroom_merge.sis.local import LocalSis
 from homeroom_merge.sources import source_of
-from homeroom_merge.terms import Terms
+from homeroom_merge.terms import Backups, Terms
 from homeroom_merge.verification import Verifier
 
 _RETRY_SECONDS = 60.0
@@ -26,10 +28,11 @@ class AssemblyError(Exception):
 
 @asynccontextmanager
 async def opened(
-    settings: Settings, connection: asyncpg.Connection, told: Told, entities: Sequence[str] = ()
+    settings: Settings, connection: asyncpg.Connection, told: Told, data_dir: Path, entities: Sequence[str] = ()
 ) -> AsyncIterator[Group]:
     """The group of a feed's enabled entities, or of those named. AssemblyError, MissingSecretError, SourceError,
-    HomeroomError, OSError."""
+    HomeroomError, OSError. `data_dir`: where backups are kept if settings name no place."""
+    settings = replace(settings, backup=_with_place(settings.backup, data_dir))
     key = secret_of(settings, "hub_key")
     async with AsyncExitStack() as stack:
         hubs: dict[str, Hub] = {}
@@ -57,6 +60,11 @@ async def opened(
         yield Group(connection, terms, sides, told)
 
 
+def _with_place(backups: Backups, data_dir: Path) -> Backups:
+    """No percent signs for what is special in URLs: fsspec takes what follows the scheme as the path."""
+    return backups if backups.place else replace(backups, place=f"file://{data_dir.expanduser().resolve()}/backups")
+
+
 def _type(catalogue: Mapping[str, Mapping[str, Any]], entity: Entity) -> Mapping[str, Any]:
     said = catalogue.get(entity.notification_type)
     if said is None:
@@ -81,6 +89,7 @@ def _terms(settings: Settings, name: str, entity: Entity, said: Mapping[str, Any
         settings.organizations,
         Shape.of(said["schema"]),
         entity.rules(feed.zone, student_audience=said["audience"] == "student"),
+        backups=settings.backup,
         draws_uuids=said["idFormat"] == "uuid",
         policy=entity.delete_policy,
         limits=entity.guards,

@@ -5,8 +5,10 @@ from dataclasses import replace
 from datetime import datetime
 from uuid import UUID, uuid4
 
+from homeroom_merge import backup
+from homeroom_merge.backup_file import BackupError
 from homeroom_merge.guards import Pass
-from homeroom_merge.run import Course, Sides, approve, begin, finish, make_plan, merge_of, persist, undo
+from homeroom_merge.run import Course, Sides, approve, begin, finish, make_plan, merge_of, persist, restore, undo
 from homeroom_merge.shape import Shape
 from homeroom_merge.store import runs
 from homeroom_merge.store.connection import Conn
@@ -88,8 +90,23 @@ class Group:
             courses.append(course)
             await persist(self._connection, course, merged, deletes=False)
             self._told(course, "persist")
-        await self._finish(courses, now)
+        await self._finish([course for course in courses if course.status == "running"], now)
         return courses
+
+    async def restore(self, run: UUID, place: str | None = None) -> Course:
+        """A plan that puts an entity back to what it was before a run wrote, which is held.
+
+        `place`: of a copy of its backup. BackupError: it cannot be used, and nothing was changed.
+        """
+        found = await backup.find(self._connection, run, place)
+        terms = self._terms.get(found.header.entity)
+        if terms is None or terms.feed != found.header.feed:
+            said = f"{found.place} is a backup of {found.header.entity} of {found.header.feed}"
+            raise BackupError(f"{said}, which is none of the feed's enabled entities; nothing was changed")
+        try:
+            return await restore(self._connection, terms, self._sides[found.header.entity], found)
+        finally:
+            await runs.release(self._connection)
 
     async def undo(self, done: Sequence[UUID], now: datetime) -> list[Course]:
         """Take runs back, in the reverse order of their entities; each is a run of its own, and may be held."""

@@ -80,7 +80,8 @@ def _merge(known: Known, terms: _Terms) -> Change:
     return replace(_plain(known, change), base=seen.base) if moved else change
 
 
-def _is_out_of_view(known: Known) -> bool:
+def is_out_of_view(known: Known) -> bool:
+    """Whether the hub no longer shows a record that it had, and does not say that it is deleted."""
     hub, base = known.hub.state, known.base
     is_lost = hub is State.ABSENT and base is not None and not base.deleted
     return hub is State.OUT_OF_VIEW or is_lost
@@ -88,7 +89,7 @@ def _is_out_of_view(known: Known) -> bool:
 
 def _settle(known: Known, terms: _Terms) -> Change:
     """The record by who has it: both sides, one of them, none."""
-    if _is_out_of_view(known):
+    if is_out_of_view(known):
         note = "out of view on the hub: the link is set aside, and neither side is written"
         return _said(known, note, unlink=known.unlinked, aside=True)
     hub_lives, sis_lives = known.hub.state is State.LIVE, known.sis.state is State.LIVE

@@ -88,7 +88,7 @@ async def plan(
                 change if each.number not in proposed else _proposal(each, proposed[each.number])
                 for each, change in zip(block, await merged(block), strict=True)
             ]
-            await _keep(connection, run, block, changes, total)
+            await keep(connection, run, block, changes, total)
         live = await records.live_bases(connection, subject)
     is_first = first and total.tally.creates + total.tally.updates > 0
     return total.judged(Standing(live, today, is_first, columns_missing), terms)
@@ -102,7 +102,7 @@ async def plan_again(
     async with connection.transaction():
         for page in _pages(numbers):
             block = list((await records.read(connection, page)).values())
-            await _keep(connection, run, block, await merged(block), total)
+            await keep(connection, run, block, await merged(block), total)
         live = await records.live_bases(connection, subject)
     return total.judged(Standing(live, today), terms)
 
@@ -122,9 +122,8 @@ class Totals:
         return Planned(self.changes, self.conflicts, self.waits, self.tally, verdict)
 
 
-async def _keep(
-    connection: Conn, run: UUID, block: Sequence[Numbered], merged: Sequence[Change], total: Totals
-) -> None:
+async def keep(connection: Conn, run: UUID, block: Sequence[Numbered], merged: Sequence[Change], total: Totals) -> None:
+    """Store what is to be done about some records as part of a run's plan."""
     changes = [(each.number, change) for each, change in zip(block, merged, strict=True) if change is not UNTOUCHED]
     await runs.store_plan(connection, run, changes)
     total.changes += len(changes)

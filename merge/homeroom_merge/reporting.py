@@ -76,4 +76,8 @@ def _steps(course: Course) -> list[Step]:
         tally = course.planned.tally
         counts = {"creates": tally.creates, "updates": tally.updates, "deletes": tally.deletes}
         steps.append(Step(StepName.PLAN, StepStatus.OK, counts=counts))
+    if (kept := course.backup) is not None:
+        status = StepStatus.FAILED if kept.failure else StepStatus.ISSUES if kept.issue else StepStatus.OK
+        counts = {"records": kept.records, "bytes": kept.bytes}
+        steps.append(Step(StepName.BACKUP, status, counts=counts, message=kept.failure or kept.issue))
     return steps

@@ -7,6 +7,9 @@ from uuid import UUID, uuid4
 
 import orjson
 
+from homeroom_merge import backup
+from homeroom_merge.backup import BackedUp
+from homeroom_merge.backup_file import BackupError
 from homeroom_merge.codec import canonical
 from homeroom_merge.fetching import Fetched, fetch_hub, fetch_sis
 from homeroom_merge.guards import Pass
@@ -15,9 +18,10 @@ from homeroom_merge.persisting.persist import Persisting
 from homeroom_merge.plan import Change
 from homeroom_merge.planning import Merge, Planned, give_up, merge_with, moved_since, plan, plan_again, plan_anew
 from homeroom_merge.reach import Reach
+from homeroom_merge.restoration import plan_restore, prepare, restore_with
 from homeroom_merge.sides import Sides as Sides
-from homeroom_merge.standing import look_again
-from homeroom_merge.store import journal, runs, seen
+from homeroom_merge.standing import look_again, look_at_all
+from homeroom_merge.store import journal, restores, runs, seen
 from homeroom_merge.store import known as records
 from homeroom_merge.store.connection import Conn
 from homeroom_merge.store.known import Numbered
@@ -44,6 +48,7 @@ class Course:
     hub: Fetched | None = None
     sis: Fetched | None = None
     planned: Planned | None = None
+    backup: BackedUp | None = None
 
     @property
     def may(self) -> Pass:
@@ -79,11 +84,12 @@ async def roll_up(connection: Conn, subject: int, terms: Terms, sides: Sides) ->
     for run, approved in (await runs.cut(connection, subject)).items():
         persisting = Persisting(connection, run, terms, sides)
         await persisting.resume()
-        if approved:
+        course = Course(run, subject, terms, sides, "finishedWithIssues" if approved else "cancelled")
+        if approved and await _back_up(connection, course):
             await persisting.persist(deletes=False)
             await persisting.persist(deletes=True)
         await runs.leave_halfway(connection, run)
-        await runs.end(connection, run, "finishedWithIssues" if approved else "cancelled")
+        await runs.end(connection, run, course.status)
 
 
 async def make_plan(connection: Conn, course: Course, now: datetime) -> None:
@@ -102,7 +108,13 @@ async def _hold_if_told(connection: Conn, course: Course) -> None:
 
 
 async def persist(connection: Conn, course: Course, merged: Merge, *, deletes: bool) -> None:
-    """Carry out the plan's creates and updates, or its deletes; what has moved meanwhile is merged again."""
+    """Carry out the plan's creates and updates, or its deletes; what has moved meanwhile is merged again.
+
+    Nothing is written before what it may change is kept: where that fails, so does the run.
+    """
+    if not await _back_up(connection, course):
+        await runs.end(connection, course.run, course.status)
+        return
     persisting = Persisting(connection, course.run, course.terms, course.sides)
     await persisting.persist(deletes=deletes)
     for _ in range(_ATTEMPTS_MAX):
@@ -117,10 +129,20 @@ async def persist(connection: Conn, course: Course, merged: Merge, *, deletes: b
     await give_up(connection, course.run, await runs.numbers_with(connection, course.run, "stale"))
 
 
+async def _back_up(connection: Conn, course: Course) -> bool:
+    """Keep what the plan may change, if that is not done yet; whether the run may go on. Else it is `failed`."""
+    try:
+        course.backup = await backup.back_up(connection, course.run, course.terms) or course.backup
+    except BackupError as fault:
+        course.backup, course.status = BackedUp(failure=str(fault)), "failed"
+    return course.status != "failed"
+
+
 async def finish(connection: Conn, course: Course) -> str:
     """The status that a run ends with."""
     counts = await runs.count_outcomes(connection, course.run)
     faults = sum(fetched.invalid for fetched in (course.hub, course.sis) if fetched is not None)
+    faults += course.backup is not None and bool(course.backup.issue)
     with_issues = faults or any(counts.get(what) for what in ("conflict", "waits", "stale", "failed", "unknown"))
     course.status = "finishedWithIssues" if with_issues else "success"
     await runs.end(connection, course.run, course.status)
@@ -148,6 +170,7 @@ async def approve(connection: Conn, course: Course, merged: Merge, by: str) -> U
             await runs.store_plan(connection, held, moved)
         await runs.decide(connection, course.run, "running", by)
         if held is not None:
+            await restores.pass_on(connection, course.run, held)
             await runs.end(connection, held, "held")
     return held
 
@@ -166,6 +189,26 @@ async def undo(connection: Conn, terms: Terms, sides: Sides, run: UUID, now: dat
     course.planned = await plan_again(connection, *told)
     await _hold_if_told(connection, course)
     return course
+
+
+async def restore(connection: Conn, terms: Terms, sides: Sides, found: backup.Found) -> Course:
+    """A run that puts an entity back to what a backup has of it: planned, and held. BackupError: nothing was changed.
+
+    Raises InProgressError, HomeroomError, OSError.
+    """
+    subject = await seen.find_subject(connection, terms.feed, terms.entity)
+    if not await runs.hold(connection, subject.number):
+        raise InProgressError(f"a run of {terms.entity} of {terms.feed} is going on")
+    await prepare(connection, subject.number, terms, found)
+    await roll_up(connection, subject.number, terms, sides)
+    hub = await fetch_hub(connection, subject, terms, sides)
+    await look_at_all(connection, subject.number, terms, sides)
+    async with connection.transaction():
+        run = await runs.begin(connection, subject.number, uuid4(), "restore")
+        planned = await plan_restore(connection, run, subject.number, terms, sides.reach(terms), found)
+        await runs.replace_held(connection, subject.number, run)
+        await runs.end(connection, run, "held")
+    return Course(run, subject.number, terms, sides, "held", hub, planned=planned)
 
 
 async def writes_of(connection: Conn, run: UUID, numbers: Sequence[int]) -> dict[int, Wrote]:
@@ -198,6 +241,8 @@ async def merge_of(connection: Conn, course: Course, now: datetime) -> Merge:
     """By what the plan of a run is made."""
     terms, reach = course.terms, course.sides.reach(course.terms)
     found = await runs.find(connection, course.run)
+    if await restores.is_restore(connection, course.run):
+        return restore_with(connection, course.run, terms, reach)
     if found is not None and found.undoes is not None:
         return undo_with(connection, terms, found.undoes, now, reach)
     links = {entity: await records.links(connection, terms.feed, entity) for entity in sorted(terms.after)}

@@ -216,12 +216,27 @@ create table trigger (
     primary key (subject, side, key)
 );
 
--- What a run may have changed, as it was before.
+-- What a run may have changed, as it was before: a file each, noted before it is begun and again once it is whole.
 create table backup (
     run uuid primary key references run,
     place text not null,
-    bytes bigint not null,
-    records bigint not null,
-    made_at timestamptz not null default now(),
+    begun_at timestamptz not null default now(),
+    -- Null: it was never completed, and there is at most a part of it.
+    made_at timestamptz,
+    records bigint,
+    bytes bigint,
+    -- SHA-256 of its lines.
+    checksum text,
+    -- When it was removed because its time was over.
     collected_at timestamptz
+);
+
+-- What a restore puts back, of each record that it changes: kept with its plan, which is made again if records move.
+create table restoring (
+    run uuid not null references run on delete cascade,
+    record bigint not null,
+    hub text,
+    sis text,
+    sis_covered text[],
+    primary key (run, record)
 );

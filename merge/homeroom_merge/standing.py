@@ -32,6 +32,24 @@ async def look_again(connection: Conn, subject: int, terms: Terms, sides: Sides,
         await intake.miss(connection, subject, sorted(keys))
 
 
+async def look_at_all(connection: Conn, subject: int, terms: Terms, sides: Sides) -> None:
+    """Keep what the SIS shows now of a whole entity as what was seen, though it be nothing; the cursor stays. OSError.
+
+    A SIS that cannot show all is looked at record by record, when what is planned for it is approved.
+    """
+    if not sides.sis.abilities.complete:
+        return
+    fetch = await sides.sis.fetch(None)
+    async with connection.transaction():
+        await intake.begin(connection)
+        await take_in(connection, fetch.records, sides.sis_verifier, terms, Fetched())
+        if fetch.failure:
+            raise ConnectionError(fetch.failure)
+        await intake.take(connection, subject)
+        if fetch.complete:
+            await intake.miss(connection, subject)
+
+
 async def _placed(found: Sequence[Standing]) -> AsyncIterator[Placed]:
     for each in found:
         yield each.reading, each.place

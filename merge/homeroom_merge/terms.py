@@ -10,6 +10,18 @@ from homeroom_merge.shape import Shape
 
 
 @dataclass(frozen=True, slots=True)
+class Backups:
+    """Where what a run may change is kept before it does, and for how long; those of realtime runs count apart."""
+
+    place: str = ""
+    """The URL of a folder, by any scheme that fsspec knows."""
+    keep: int = 30
+    """The last ones of each entity."""
+    keep_days: int = 90
+    """Older ones are removed, but for the last."""
+
+
+@dataclass(frozen=True, slots=True)
 class Terms:
     """One entity of one feed.
 
@@ -25,6 +37,7 @@ class Terms:
     acts_as: tuple[str, ...]
     shape: Shape
     rules: Rules
+    backups: Backups = field(kw_only=True)
     after: frozenset[str] = frozenset()
     """The entities that its records refer to and that are merged before it."""
     draws_uuids: bool = False

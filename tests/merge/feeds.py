@@ -17,11 +17,12 @@ from homeroom_merge.sides import Sides
 from homeroom_merge.sis.local import LocalSis
 from homeroom_merge.store import connection as state
 from homeroom_merge.store import schema
-from homeroom_merge.terms import Terms
+from homeroom_merge.terms import Backups, Terms
 from homeroom_merge.values import Json
 from homeroom_merge.verification import Verifier
 from tests.conftest import Core
 
+IN_MEMORY = Backups("memory://backups")
 OF_A_YEAR = ("Section", "StaffSection", "StudentSchoolEnrolment", "CourseEnrolment")
 
 
@@ -57,7 +58,7 @@ async def group_of(
 
 def _terms(feed: str, entity: str, said: Mapping[str, object], schools: frozenset[str], acts_as: str) -> Terms:
     types: dict[int | None, str] = {2022: f"{entity}.2022"} if entity in OF_A_YEAR else {None: entity}
-    return Terms(feed, entity, types, schools, (acts_as,), Shape.of(said), Rules(entity))
+    return Terms(feed, entity, types, schools, (acts_as,), Shape.of(said), Rules(entity), backups=IN_MEMORY)
 
 
 async def on_the_hub(core: Core, *types: str) -> dict[str, Json]:

@@ -14,7 +14,7 @@ from homeroom_merge.connectors.hub import Hub
 from homeroom_merge.connectors.sql import SqlDatabase
 from homeroom_merge.records import Method
 from homeroom_merge.rules import Rules
-from homeroom_merge.store import intake, journal, known, runs, seen
+from homeroom_merge.store import backups, intake, journal, known, runs, seen
 from tests.merge.feeds import group_of, opened_state
 from tests.merge.pupils import TABLE, Pupils, feed_of
 
@@ -26,6 +26,7 @@ _POINTS = (
     (intake, "begin", "add", "fail", "take", "count_absences", "miss"),
     (runs, "begin", "store_plan", "note_outcomes", "end", "decide"),
     (journal, "intend", "note_results", "note_sis_result"),
+    (backups, "begin", "complete"),
     (known, "settle", "show_written", "show_sis"),
     (Hub, "write"),
     (SqlDatabase, "write"),

@@ -30,7 +30,7 @@ from homeroom_merge.verification import Verifier
 from homeroom_server import operations
 from homeroom_server.settings import Settings
 from tests.conftest import Core, open_core
-from tests.merge.feeds import opened_state
+from tests.merge.feeds import IN_MEMORY, opened_state
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 ORGANIZATIONS = "code,name,parent\nO.1,Ministry,\nA.9,Elk,O.1\nS.91,Raven,A.9\nS.92,Heron,A.9\n"
@@ -109,7 +109,8 @@ async def feed_of(
     (schema,) = [each["schema"] for each in catalogue if each["name"] == entity]
     types: dict[int | None, str] = {None: entity}
     told = (rules or Rules(entity),)
-    terms = Terms(feed, entity, types, frozenset({"S.91"}), ("A.9",), Shape.of(schema), *told, feeds_before_delete=1)
+    of_hub = types, frozenset({"S.91"}), ("A.9",), Shape.of(schema)
+    terms = Terms(feed, entity, *of_hub, *told, backups=IN_MEMORY, feeds_before_delete=1)
     verifiers = Verifier(schema), Verifier(schema, formatter.fields)
     sides = Sides({"A.9": Hub(client)}, LocalSis(sis, formatter), *verifiers, pacing=AT_ONCE)
     return Group(own, {entity: change(terms)}, {entity: sides})

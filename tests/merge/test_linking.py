@@ -29,7 +29,7 @@ from homeroom_merge.verification import Verifier
 from homeroom_server import operations
 from homeroom_server.settings import Settings
 from tests.conftest import open_core
-from tests.merge.feeds import opened_state
+from tests.merge.feeds import IN_MEMORY, opened_state
 from tests.merge.pupils import AT_ONCE, NOW, ORGANIZATIONS
 
 CATALOGUE = """
@@ -90,7 +90,7 @@ class Staffed:
             formatter = Plain(entity, frozenset(schema["properties"]))
             terms[entity] = Terms(
                 "raven", entity, {None: entity}, frozenset({"S.91"}), ("A.9",), Shape.of(schema),
-                Rules(entity, Method.RESOLVE_AS_HUB), draws_uuids=True,
+                Rules(entity, Method.RESOLVE_AS_HUB), draws_uuids=True, backups=IN_MEMORY,
             )  # fmt: skip
             verifiers = Verifier(schema), Verifier(schema, formatter.fields)
             sides[entity] = Sides({"A.9": Hub(self.client)}, LocalSis(self.sis, formatter), *verifiers, pacing=AT_ONCE)

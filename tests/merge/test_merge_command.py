@@ -84,6 +84,23 @@ async def test_a_new_feed_is_set_up_merged_approved_and_taken_back(administrator
     assert "not held" in await do("approve", of_students, "--feed", "elk", "--by", "me", exit_code=1)
 
 
+@pytest.mark.timeout(240)
+async def test_a_whole_entity_is_put_back_from_its_backup(administrator: Administrator) -> None:
+    do, of_students = administrator.do, ("--feed", "elk", "--entity", "Student", "--set", "backup.keep=3")
+    await do("settings", "push", "elk.toml")
+    await do("run", *of_students, exit_code=HELD)
+    await do("approve", "--feed", "elk", "--by", "me")
+    (backup,) = json.loads(await do("backups", "--feed", "elk", "--json"))
+    assert (backup["entity"], backup["records"]) == ("Student", 3)
+    assert backup["place"].startswith(f"file://{administrator.folder}/homeroom-merge-data/backups/elk-Student-")
+    said = await do("restore", backup["run"], "--backup", "--feed", "elk", "--json", exit_code=HELD)
+    assert reports(said) == {"Student": "held"}
+    copy = administrator.folder / "copy"
+    copy.write_bytes(b"no backup")
+    said = await do("restore", backup["run"], "--feed", "elk", "--from", f"file://{copy}", exit_code=1)
+    assert "cannot read the backup" in said
+
+
 async def test_what_is_wrong_is_said_with_what_to_do(administrator: Administrator) -> None:
     file = administrator.folder / "elk.toml"
     right = file.read_text()

@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 
 from homeroom_merge.assembly import AssemblyError
+from homeroom_merge.backup_file import BackupError
 from homeroom_merge.connectors.hub import HubError
 from homeroom_merge.feed_secrets import MissingSecretError
 from homeroom_merge.formatters.mapping import MappingFaults
@@ -30,7 +31,7 @@ DatabaseUrl = Annotated[
     str, typer.Option(envvar="HOMEROOM_MERGE_DATABASE_URL", help="PostgreSQL for the state; else it is embedded.")
 ]
 DataDir = Annotated[
-    Path, typer.Option(envvar="HOMEROOM_MERGE_DATA_DIR", help="Where the embedded PostgreSQL keeps its files.")
+    Path, typer.Option(envvar="HOMEROOM_MERGE_DATA_DIR", help="Where the embedded PostgreSQL and backups are.")
 ]
 FeedName = Annotated[str, typer.Option("--feed", help="The feed's name.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
@@ -45,6 +46,7 @@ EXPECTED = (
     SourceError,
     FormatterError,
     MappingFaults,
+    BackupError,
     InProgressError,
     OtherSchemaError,
     HubError,

@@ -1,4 +1,4 @@
-"""`homeroom-merge run`, `plan`, `approve`, `discard`, `undo`, `report`, `runs`."""
+"""`homeroom-merge run`, `plan`, `approve`, `discard`, `undo`, `restore`, `report`, `runs`."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -81,7 +81,7 @@ def approve(
     """Let held plans go on; records that have moved since are planned again and held."""
 
     async def work(connection: asyncpg.Connection) -> list[Report]:
-        async with opened(await _settings(connection, feed), connection, _say) as group:
+        async with opened(await _settings(connection, feed), connection, _say, data_dir) as group:
             return await _kept(
                 connection, await group.approve(await _held(connection, feed, runs), datetime.now(UTC), by)
             )
@@ -115,8 +115,29 @@ def undo(
     """Take back what runs have changed, where it still stands; the rest becomes conflicts."""
 
     async def work(connection: asyncpg.Connection) -> list[Report]:
-        async with opened(await _settings(connection, feed), connection, _say) as group:
+        async with opened(await _settings(connection, feed), connection, _say, data_dir) as group:
             return await _kept(connection, await group.undo(runs, datetime.now(UTC)))
+
+    _show(with_state(database_url, data_dir, work), as_json=as_json)
+
+
+@runs_app.command()
+def restore(
+    run: Annotated[UUID, typer.Argument(help="The id of the run before which the backup was made.")],
+    feed: FeedName,
+    backup: Annotated[
+        bool, typer.Option("--backup", help="From its backup, which is what there is to restore from.")
+    ] = True,
+    place: Annotated[str | None, typer.Option("--from", help="The URL of a copy of that backup.")] = None,
+    database_url: DatabaseUrl = "",
+    data_dir: DataDir = DATA_DIR,
+    as_json: AsJson = False,
+) -> None:
+    """Put a whole entity back to what it was before a run wrote. Always held first: exit code 3."""
+
+    async def work(connection: asyncpg.Connection) -> list[Report]:
+        async with opened(await _settings(connection, feed), connection, _say, data_dir) as group:
+            return await _kept(connection, [await group.restore(run, place)])
 
     _show(with_state(database_url, data_dir, work), as_json=as_json)
 
@@ -170,7 +191,7 @@ def _merge(
 ) -> None:
     async def work(connection: asyncpg.Connection) -> list[Report]:
         settings = await _settings(connection, feed, overrides)
-        async with opened(settings, connection, _say, entities) as group:
+        async with opened(settings, connection, _say, data_dir, entities) as group:
             return await _kept(connection, await group.run(datetime.now(UTC), dry=dry))
 
     _show(with_state(database_url, data_dir, work), as_json=as_json)

@@ -10,6 +10,7 @@ from homeroom_merge.guards import Limits, Season
 from homeroom_merge.merging import DeletePolicy
 from homeroom_merge.records import Method
 from homeroom_merge.rules import Rules
+from homeroom_merge.terms import Backups
 from homeroom_merge.toml_tables import TomlFault
 
 
@@ -111,6 +112,8 @@ class Settings:
     connector: Connector
     secrets: Mapping[str, str]
     entity: Mapping[str, Entity]
+    backup: Backups = field(default_factory=Backups)
+    """Without a place: the folder `backups` of the data directory."""
     overrides: Mapping[str, object] = field(default_factory=dict)
 
     @property

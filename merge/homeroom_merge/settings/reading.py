@@ -13,6 +13,7 @@ from homeroom_merge.records import Method
 from homeroom_merge.settings.connectors import KINDS
 from homeroom_merge.settings.model import Connector, Entity, Feed, Hub, Settings, SettingsError, Stage
 from homeroom_merge.settings.overrides import apply_overrides
+from homeroom_merge.terms import Backups
 from homeroom_merge.toml_tables import Faults, Table, lines_of, parse, suggestion
 
 _VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")
@@ -46,7 +47,8 @@ def _settings(top: Table, types: Collection[str]) -> Settings:
     entities = {name: _entity(table.table(name), defaults, *quiet, types=types) for name in table}
     if not entities:
         top.fault("entity", "no entity is named", "write [entity.Student] for each kind of record to be merged")
-    settings = Settings(feed, _hub(top.table("hub")), connector, _secrets(top.table("secrets"), connector), entities)
+    told = _hub(top.table("hub")), connector, _secrets(top.table("secrets"), connector), entities
+    settings = Settings(feed, *told, backup=_backup(top.table("backup")))
     top.close()
     return settings
 
@@ -112,6 +114,17 @@ def _url(table: Table, key: str, example: str, default: str | None = None) -> st
     elif url and not parts.scheme:
         table.fault(key, "this is no URL", f'write {key} = "{example}"')
     return url
+
+
+def _backup(table: Table) -> Backups:
+    usual = Backups()
+    backups = Backups(
+        place=_url(table, "place", "file:///srv/merge-backups", usual.place),
+        keep=table.whole("keep", usual.keep, lowest=1),
+        keep_days=table.whole("keep_days", usual.keep_days, lowest=1),
+    )
+    table.close()
+    return backups
 
 
 def _secrets(table: Table, connector: Connector) -> Mapping[str, str]:

@@ -30,6 +30,13 @@ _SECRETS = """
 [secrets]
 {secrets}
 """
+_BACKUP = """
+# Where what a run may change is kept before it does: any URL of a folder that fsspec knows, "s3://bucket/merge", say.
+[backup]
+# place = ""  # empty: the folder backups of the data directory
+# keep = 30  # the last ones of each entity
+# keep_days = 90  # older ones are removed, but for the last
+"""
 _ENTITIES = """
 # What holds for every entity that does not say it itself.
 [defaults]
@@ -88,6 +95,7 @@ def as_toml(kind: str, name: str, authority: str, schools: Sequence[str], entiti
             ),
             _connector(kind, connector),
             _SECRETS.format(secrets="\n".join(f'{each} = "{variable}"' for each, variable in secrets.items())),
+            _BACKUP,
             _ENTITIES,
             "\n".join(f"[{dotted(('entity', entity))}]" for entity in entities),
             "\n",

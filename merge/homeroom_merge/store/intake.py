@@ -137,12 +137,13 @@ async def count_absences(
     )
 
 
-async def miss(connection: Conn, subject: int, keys: Sequence[str]) -> None:
-    """The SIS was asked for these; those that it does not have are gone, which is no absence from a feed."""
+async def miss(connection: Conn, subject: int, keys: Sequence[str] | None = None) -> None:
+    """The SIS was asked for these (None: all); those it does not have are gone, which is no absence from a feed."""
     await connection.execute(
         """
         update record r set sis_state = 'absent'
-        where subject = $1 and sis_key = any($2::text[]) and sis_state in ('live', 'failed')
+        where subject = $1 and sis_key is not null and ($2::text[] is null or sis_key = any($2::text[]))
+          and sis_state in ('live', 'failed')
           and not exists (select from intake i where i.sis_key = r.sis_key)
         """,
         subject,
