@@ -20,6 +20,11 @@ def value_text(value: Value) -> str | None:
     return None if value is ABSENT else canonical(value)
 
 
+def value_of(text: str | None) -> Value:
+    """The value that `value_text` wrote."""
+    return ABSENT if text is None else orjson.loads(text)
+
+
 def base_more(base: Base) -> str | None:
     """What a base says beside its two bodies; None where it says nothing more."""
     said: Json = {}

@@ -8,7 +8,20 @@ from uuid import UUID, uuid4
 from homeroom_merge import backup
 from homeroom_merge.backup_file import BackupError
 from homeroom_merge.guards import Pass
-from homeroom_merge.run import Course, Sides, approve, begin, finish, make_plan, merge_of, persist, restore, undo
+from homeroom_merge.planning import Merge
+from homeroom_merge.run import (
+    Course,
+    Sides,
+    approve,
+    begin,
+    finish,
+    make_plan,
+    merge_now,
+    merge_of,
+    persist,
+    restore,
+    undo,
+)
 from homeroom_merge.shape import Shape
 from homeroom_merge.store import runs
 from homeroom_merge.store.connection import Conn
@@ -119,6 +132,16 @@ class Group:
                 await persist(self._connection, course, await merge_of(self._connection, course, now), deletes=False)
         await self._finish([course for course in courses if course.status == "running"], now)
         return courses
+
+    def terms_of(self, entity: str) -> Terms:
+        return self._terms[entity]
+
+    def sides_of(self, entity: str) -> Sides:
+        return self._sides[entity]
+
+    async def merge_of(self, entity: str, now: datetime) -> Merge:
+        """By what a run would merge its records now."""
+        return await merge_now(self._connection, self._terms[entity], self._sides[entity], now)
 
     async def _finish(self, courses: Sequence[Course], now: datetime) -> None:
         for course in reversed(courses):

@@ -13,8 +13,8 @@ from homeroom_merge.plan import Change, Conflict
 from homeroom_merge.reach import Reach
 from homeroom_merge.records import Known
 from homeroom_merge.sis.side import Sis
+from homeroom_merge.store import inbox, runs, seen
 from homeroom_merge.store import known as records
-from homeroom_merge.store import runs, seen
 from homeroom_merge.store.connection import Conn
 from homeroom_merge.store.known import Numbered
 from homeroom_merge.terms import Terms
@@ -145,11 +145,8 @@ async def give_up(connection: Conn, run: UUID, numbers: Sequence[int]) -> None:
     """What has moved each time that it was about to be written is a conflict."""
     for page in _pages(numbers):
         async with connection.transaction():
-            for number, each in (await records.read(connection, page)).items():
-                known = each.known
-                base = ABSENT if known.base is None else known.base.hub
-                sis, hub = (ABSENT if side.body is None else side.body for side in (known.sis, known.hub))
-                await runs.note_conflicts(connection, [(number, [Conflict("", base, sis, hub, MOVING)])])
+            found = await records.read(connection, page)
+            await inbox.note_conflicts(connection, [(number, [_moving(each.known)]) for number, each in found.items()])
             await runs.note_outcomes(connection, run, [(number, "conflict", MOVING) for number in page])
 
 
@@ -175,3 +172,9 @@ def _proposal(each: Numbered, re_key: str) -> Change:
     key = each.known.sis_key
     conflict = Conflict("", ABSENT, re_key, key, RE_KEY)
     return Change(key, None, conflicts=(conflict,), note=f"it may be {re_key} under another key")
+
+
+def _moving(known: Known) -> Conflict:
+    base = ABSENT if known.base is None else known.base.hub
+    sis, hub = (ABSENT if side.body is None else side.body for side in (known.sis, known.hub))
+    return Conflict("", base, sis, hub, MOVING)

@@ -61,6 +61,8 @@ class Dispute:
     hub: Value
     sis_moved: bool
     hub_moved: bool
+    is_order: bool = False
+    """The values are the orders of a list, told by its items' names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,8 +191,18 @@ def _lone(dispute: Dispute) -> SideName | None:
 
 
 def _still(decision: Decision, dispute: Dispute, node: Node) -> bool:
-    asked, found = (decision.base, decision.sis, decision.hub), (dispute.base, dispute.sis, dispute.hub)
-    return all(node.same(then, now) for then, now in zip(asked, found, strict=True))
+    """Whether no value has changed; a side that has got the outcome by now has not changed its mind."""
+    if dispute.is_order:
+        asked, found = (decision.base, decision.sis, decision.hub), (dispute.base, dispute.sis, dispute.hub)
+        return all(_common(then, now) == _common(now, then) for then, now in zip(asked, found, strict=True))
+    sides = (decision.sis, dispute.sis), (decision.hub, dispute.hub)
+    is_asked = all(node.same(then, now) or node.same(decision.outcome, now) for then, now in sides)
+    return is_asked and node.same(decision.base, dispute.base)
+
+
+def _common(order: Value, other: Value) -> list[str]:
+    """The part of an order that is in the other, too: items come and go by decisions of their own."""
+    return [name for name in order if name in other] if isinstance(order, list) and isinstance(other, list) else []
 
 
 def _is_away(rules: Rules, known: Known) -> bool:

@@ -21,7 +21,7 @@ from homeroom_merge.reach import Reach
 from homeroom_merge.restoration import plan_restore, prepare, restore_with
 from homeroom_merge.sides import Sides as Sides
 from homeroom_merge.standing import look_again, look_at_all
-from homeroom_merge.store import journal, restores, runs, seen
+from homeroom_merge.store import failing, inbox, journal, own, restores, runs, seen
 from homeroom_merge.store import known as records
 from homeroom_merge.store.connection import Conn
 from homeroom_merge.store.known import Numbered
@@ -94,9 +94,12 @@ async def roll_up(connection: Conn, subject: int, terms: Terms, sides: Sides) ->
 
 async def make_plan(connection: Conn, course: Course, now: datetime) -> None:
     """Plan, and let the guards look at it: what may not go on by itself is `held`."""
+    await own.forget_old_writings(connection)
     missing = course.sis.columns_missing if course.sis is not None else frozenset()
     merged = await merge_of(connection, course, now)
     course.planned = await plan(connection, course.run, course.subject, course.terms, merged, now.date(), missing)
+    await inbox.forget_agreed(connection, course.subject, course.run)
+    await failing.note_plan(connection, course.subject, course.run)
     await runs.replace_held(connection, course.subject, course.run)
     await _hold_if_told(connection, course)
 
@@ -140,6 +143,7 @@ async def _back_up(connection: Conn, course: Course) -> bool:
 
 async def finish(connection: Conn, course: Course) -> str:
     """The status that a run ends with."""
+    await failing.note_run(connection, course.run)
     counts = await runs.count_outcomes(connection, course.run)
     faults = sum(fetched.invalid for fetched in (course.hub, course.sis) if fetched is not None)
     faults += course.backup is not None and bool(course.backup.issue)
@@ -245,8 +249,13 @@ async def merge_of(connection: Conn, course: Course, now: datetime) -> Merge:
         return restore_with(connection, course.run, terms, reach)
     if found is not None and found.undoes is not None:
         return undo_with(connection, terms, found.undoes, now, reach)
+    return await merge_now(connection, terms, course.sides, now)
+
+
+async def merge_now(connection: Conn, terms: Terms, sides: Sides, now: datetime) -> Merge:
+    """By what a run that undoes or restores nothing merges."""
     links = {entity: await records.links(connection, terms.feed, entity) for entity in sorted(terms.after)}
-    return merge_with(terms, Links(links), now, reach, course.sides.sis)
+    return merge_with(terms, Links(links), now, sides.reach(terms), sides.sis)
 
 
 async def _group(connection: Conn, run: UUID) -> UUID:

@@ -79,8 +79,9 @@ create table record (
     base_deleted boolean not null default false,
     -- What else the base says: values that an undo took back, members that the SIS spoke of, a deactivation.
     base_more text,
-    -- What the base will be once the SIS shows what was written to it.
+    -- What the base will be once the SIS shows what was written to it, and since when.
     awaiting text,
+    awaiting_since timestamptz,
     -- The link was given up when one side deleted the record and the policy ignores that.
     unlinked boolean not null default false,
     hub_state seen_state not null default 'absent',
@@ -103,6 +104,8 @@ create table record (
 create unique index record_by_sis_key on record (subject, sis_key) where sis_key is not null;
 create unique index record_by_hub_id on record (subject, hub_id) where hub_id is not null;
 create index record_by_identifier on record (subject, identifier) where identifier is not null;
+-- Few fail, and health asks for them after every plan.
+create index record_failing on record (subject) where hub_state = 'failed' or sis_state = 'failed';
 
 -- Whoever works on one subject, for as long as his heart beats.
 create table run (
@@ -167,7 +170,7 @@ create table journal (
 create index journal_open on journal (run) where result is null;
 create index journal_record on journal (record);
 
--- Where both sides disagree and no rule decides: one row a field, until a later merge agrees.
+-- Where both sides disagree and no rule decides: one row a field, until a later merge agrees. Null is absent.
 create table conflict (
     record bigint not null references record on delete cascade,
     pointer text not null,
@@ -176,33 +179,76 @@ create table conflict (
     hub text,
     rule text not null,
     since timestamptz not null default now(),
-    -- A decision stands until a value changes: the value it was made for, and the one it chose.
-    decided_value text,
-    decided_for text,
-    decided_by text,
-    decided_at timestamptz,
+    -- When a merge last found it so.
+    found_at timestamptz not null default now(),
     primary key (record, pointer)
 );
 
--- A record's own rule for a field, and hand edits of the hub that are to stay.
-create table own_rule (
+-- What somebody decided in the inbox, and on which values. It goes once the base has moved.
+create table decision (
     record bigint not null references record on delete cascade,
     pointer text not null,
-    method text not null,
-    sticky boolean not null default false,
+    outcome text,
+    base text,
+    sis text,
+    hub text,
     made_by text not null,
     made_at timestamptz not null default now(),
     primary key (record, pointer)
 );
 
--- How often a field has flipped, for those over which two systems argue.
-create table flip (
+-- A record's own rule for a field.
+create table own_rule (
     record bigint not null references record on delete cascade,
     pointer text not null,
-    flipped_at timestamptz not null default now()
+    method text not null,
+    made_by text not null,
+    made_at timestamptz not null default now(),
+    primary key (record, pointer)
 );
 
-create index flip_of on flip (record, pointer, flipped_at);
+-- Hand edits of the hub that stay until cleared.
+create table sticky (
+    record bigint not null references record on delete cascade,
+    pointer text not null,
+    made_by text not null,
+    made_at timestamptz not null default now(),
+    primary key (record, pointer)
+);
+
+-- What somebody said of two keys of the SIS that share an identifier: that the record once had this other key, or that
+-- it is not the record that has it.
+create table re_key (
+    record bigint not null references record on delete cascade,
+    sis_key text collate "C" not null,
+    is_same boolean not null,
+    made_by text not null,
+    made_at timestamptz not null default now(),
+    primary key (record, sis_key)
+);
+
+-- Fields written by runs in the last 24 hours: two systems that argue are known by it.
+create table writing (
+    record bigint not null references record on delete cascade,
+    pointer text not null,
+    before text,
+    after text,
+    written_at timestamptz not null default now()
+);
+
+create index writing_of on writing (record);
+-- Those that are too old to count are removed by it.
+create index writing_age on writing (written_at);
+
+-- What is wrong with a record now, and since when: sis and hub (its verification failed), write, waits.
+create table failing (
+    record bigint not null references record on delete cascade,
+    what text not null,
+    message text not null,
+    first_seen timestamptz not null default now(),
+    last_tried timestamptz not null default now(),
+    primary key (record, what)
+);
 
 -- What is dirty: the truth that jobs only point at. Removed by generation, in the transaction that stores the result.
 create table trigger (

@@ -224,7 +224,7 @@ def _arranged(walk: _Walk, place: _Place, orders: _Orders, hub: _Keyed, sis: _Ke
     if as_hub != as_sis and (hub_moved or sis_moved):
         by_name = {item_part(key): key for key in as_hub}
         base, told_sis, told_hub = map(_names, (was_hub if hub_moved else was_sis, as_sis, as_hub))
-        dispute = Dispute(place.path, base, told_sis, told_hub, sis_moved, hub_moved)
+        dispute = Dispute(place.path, base, told_sis, told_hub, sis_moved, hub_moved, is_order=True)
         verdict = walk.judge.decide(place.node, dispute)
         if verdict.settled:
             as_hub = as_sis = woven([by_name[name] for name in verdict.outcome if name in by_name], as_hub)

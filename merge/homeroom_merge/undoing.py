@@ -9,7 +9,7 @@ from datetime import datetime
 
 from homeroom_merge.awaiting import as_awaited
 from homeroom_merge.plan import Change, Conflict, FieldChange, Kind, Write
-from homeroom_merge.records import Base, Known, State
+from homeroom_merge.records import PLAIN, Base, Known, State
 from homeroom_merge.rules import Judge, Rules
 from homeroom_merge.shape import Shape
 from homeroom_merge.threeway import merge_bodies
@@ -48,7 +48,7 @@ def undone(known: Known, wrote: Wrote, shape: Shape, rules: Rules, now: datetime
     """What takes its writes back; what either side has by now is no change until it says something else."""
     if known.awaiting is not None:
         known, _ = as_awaited(known, known.awaiting, shape)
-    judge = Judge(Rules(rules.entity), known, now)
+    judge = Judge(Rules(rules.entity), replace(known, own=PLAIN), now)
     hub, sis = _back(known, "hub", wrote.hub, shape, judge), _back(known, "sis", wrote.sis, shape, judge)
     plain = Change(known.sis_key, known.hub_id, school=known.school, school_year=known.school_year)
     fields, conflicts = (*hub.fields, *sis.fields), (*hub.conflicts, *sis.conflicts)

@@ -5,12 +5,16 @@ import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from uuid import uuid4
 
 import anyio
 import pytest
 
+from homeroom import Client
+from homeroom.answers import RecordAnswer
 from tests.merge.interchanges import ORGANIZATIONS, put, student
 from tests.processes import prepare_node, running_node
 
@@ -20,7 +24,7 @@ HELD = 3
 
 
 @dataclass
-class Administrator:
+class Prompt:
     """Somebody at a prompt, in a folder of theirs."""
 
     folder: Path
@@ -35,17 +39,39 @@ class Administrator:
         return done.stdout.decode() + (done.stderr.decode() if exit_code == 1 else "")
 
 
+@dataclass
+class Administrator(Prompt):
+    """Who also sees the hub, as its own people use it."""
+
+    client: Client
+
+    async def read(self, key: str) -> RecordAnswer:
+        """A pupil on the hub."""
+        (found,) = (await self.client.get("Student", [{"id": key}])).records
+        return found
+
+    async def edit(self, key: str, **members: object) -> None:
+        """Somebody edits a pupil on the hub."""
+        found = await self.read(key)
+        body = {**found["body"], **members}
+        record = {"id": key, "expectedVersion": found["coreVersion"], "deleted": False, "body": body}
+        (result,) = (await self.client.submit("Student", [record], uuid4())).results
+        assert not result["rejections"], result
+
+
 @pytest.fixture
 async def administrator(folder: Path) -> AsyncIterator[Administrator]:
     """With a Core that runs, and a folder of interchange files."""
     node = prepare_node(folder, ORGANIZATIONS_OF_THE_CORE, "--catalogue", "roster")
-    async with running_node(node) as running:
+    async with AsyncExitStack() as stack:
+        running = await stack.enter_async_context(running_node(node))
         exports = folder / "exports"
         exports.mkdir()
         put(exports, "EducationOrganization", ORGANIZATIONS)
         put(exports, "Student", "".join(student(str(number)) for number in range(3)))
         environment = {**os.environ, "HOMEROOM_KEY": node.key, "COLUMNS": "200"}
-        administrator = Administrator(folder, environment)
+        client = await stack.enter_async_context(Client(running.url, node.key, "A.9"))
+        administrator = Administrator(folder, environment, client)
         said = await administrator.do(
             *("settings", "start", "edfi", "--name", "elk", "--authority", "A.9", "--school", "S.91"),
             *("--entity", "SchoolAuthority", "--entity", "School", "--entity", "Student"),
@@ -113,3 +139,69 @@ async def test_what_is_wrong_is_said_with_what_to_do(administrator: Administrato
     assert "Skool: the formatter edfi does not carry it" in await administrator.do("run", "--feed", "elk", exit_code=1)
     del administrator.environment["HOMEROOM_KEY"]
     assert "HOMEROOM_KEY is empty" in await administrator.do("run", "--feed", "elk", exit_code=1)
+
+
+@pytest.mark.timeout(300)
+async def test_a_conflict_is_listed_explained_and_decided(administrator: Administrator) -> None:
+    do = administrator.do
+    await do("settings", "push", "elk.toml")
+    await do("run", "--feed", "elk", exit_code=HELD)
+    await do("approve", "--feed", "elk", "--by", "me")
+    for number, first in (("1", "Hub"), ("2", "Eve")):
+        await administrator.edit(number, firstName=first)
+    renamed = "".join(student(str(number)).replace("Ada", "Sis" if number else "Ada") for number in range(3))
+    put(administrator.folder / "exports", "Student", renamed)
+    await do("run", "--feed", "elk")
+    listed = [json.loads(line) for line in (await do("conflicts", "--feed", "elk", "--json")).splitlines()]
+    assert [(each["sisKey"], each["pointer"], each["base"], each["sis"], each["hub"]) for each in listed] == [
+        ("1", "/firstName", "Ada", "Sis", "Hub"),
+        ("2", "/firstName", "Ada", "Sis", "Eve"),
+    ]
+    assert "entity manual" in await do("conflicts", "--feed", "elk")
+    told = json.loads(await do("explain", "hub bear", "firstName", "--feed", "elk", "--json"))
+    assert (told["sisKey"], told["layer"], told["nextRun"]) == (
+        "1",
+        "entity",
+        "a conflict at /firstName: entity manual",
+    )
+    assert "where both sides changed it differently, a person decides" in await do(
+        "explain", "1", "firstName", "--feed", "elk"
+    )
+    (ill,) = map(json.loads, (await do("health", "--feed", "elk", "--json")).splitlines())
+    assert (ill["what"], ill["count"], ill["examples"]) == ("conflict", 2, ["1"])
+    decide = ("decide", "--feed", "elk", "--by", "me")
+    assert "decided" in await do(*decide, "1", "--take", "sis")
+    assert '"Sis" by me' in await do("conflicts", "--feed", "elk")
+    await do(*decide, "2", "firstName", "--value", '"Ida"')
+    await do("run", "--feed", "elk")
+    assert await do("conflicts", "--feed", "elk", "--json") == ""
+    assert {number: (await administrator.read(number))["body"]["firstName"] for number in ("1", "2")} == {
+        "1": "Sis",
+        "2": "Ida",
+    }
+    await do("sticky", "1", "lastName", "--feed", "elk", "--by", "me")
+    told = json.loads(await do("explain", "1", "lastName", "--feed", "elk", "--json"))
+    assert told["layer"] == "sticky"
+    await do("sticky", "1", "lastName", "--feed", "elk", "--by", "me", "--clear")
+    await do("rule", "1", "lastName", "--feed", "elk", "--by", "me", "--method", "alwaysHub")
+    assert json.loads(await do("explain", "1", "lastName", "--feed", "elk", "--json"))["layer"] == "record"
+    assert "nothing fails" in await do("health", "--feed", "elk")
+
+
+@pytest.mark.timeout(300)
+async def test_what_cannot_be_decided_is_said_with_what_can(administrator: Administrator) -> None:
+    do = administrator.do
+    await do("settings", "push", "elk.toml")
+    await do("run", "--feed", "elk", exit_code=HELD)
+    await do("approve", "--feed", "elk", "--by", "me")
+    decide = ("decide", "--feed", "elk", "--by", "me")
+    assert "has no record '17'" in await do(*decide, "17", "--take", "hub", exit_code=1)
+    assert "Student 1 has no conflict" in await do(*decide, "1", "--take", "hub", exit_code=1)
+    assert "may be Student 0 Ada; Student 1 Ada" in await do("explain", "ada", "x", "--feed", "elk", exit_code=1)
+    assert "has no frstName; there is" in await do("explain", "1", "frstName", "--feed", "elk", exit_code=1)
+    assert "is not sticky" in await do(
+        "sticky", "1", "firstName", "--feed", "elk", "--by", "me", "--clear", exit_code=1
+    )
+    assert "no write is unknown" in await do("lost", "1", "--feed", "elk", exit_code=1)
+    for wrong in (("1",), ("--take", "hub"), ("1", "--value", "Ada")):
+        await do(*decide, *wrong, exit_code=2)

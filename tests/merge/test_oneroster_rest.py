@@ -30,7 +30,7 @@ from tests.merge.rosters import (
     service,
 )
 from tests.merge.tables import put
-from tests.merge.test_merge_command import HELD, ORGANIZATIONS_OF_THE_CORE, Administrator, reports
+from tests.merge.test_merge_command import HELD, ORGANIZATIONS_OF_THE_CORE, Prompt, reports
 from tests.merge.test_oneroster import FILES, manifest
 from tests.processes import prepare_node, running_node
 
@@ -412,7 +412,7 @@ async def test_a_service_is_set_up_planned_approved_and_followed(sis: RestSis, f
     node = prepare_node(folder, ORGANIZATIONS_OF_THE_CORE, "--catalogue", "roster")
     async with running_node(node) as running:
         secrets = {"HOMEROOM_KEY": node.key, "SIS_CLIENT_ID": sis.client_id, "SIS_CLIENT_SECRET": sis.client_secret}
-        admin = Administrator(folder, {**os.environ, **secrets, "COLUMNS": "200"})
+        admin = Prompt(folder, {**os.environ, **secrets, "COLUMNS": "200"})
         entities = [argument for entity in FORMATTERS for argument in ("--entity", entity)]
         started = ("settings", "start", "oneroster", "--name", "elk", "--authority", "A.9", "--school", "S.91")
         said = await admin.do(*started, *entities)

@@ -23,7 +23,7 @@ from homeroom_merge.values import Json
 from homeroom_server import operations
 from homeroom_server.settings import Settings
 from tests.conftest import open_core
-from tests.merge.test_merge_command import ORGANIZATIONS_OF_THE_CORE, Administrator, reports
+from tests.merge.test_merge_command import ORGANIZATIONS_OF_THE_CORE, Prompt, reports
 
 MAPPING = """\
 [Staff]
@@ -117,7 +117,7 @@ class Hub:
 class Feed:
     """Its administrator, who has a Core, and a SIS that is known by settings and a mapping file."""
 
-    administrator: Administrator
+    administrator: Prompt
     hub: Hub
     mapping: Path
     toml: Path
@@ -151,7 +151,7 @@ async def feed(folder: Path, database_of_test: str, settings: Settings, sis: Sis
         await operations.load_organizations(await core.connect(), ORGANIZATIONS_OF_THE_CORE)
         key = await core.key("O.1")
         environment = {**os.environ, "HOMEROOM_KEY": key, "COLUMNS": "400", "SIS_PASSWORD": ""}
-        administrator = Administrator(folder, {**environment, "HOMEROOM_MERGE_DATABASE_URL": database_of_test})
+        administrator = Prompt(folder, {**environment, "HOMEROOM_MERGE_DATABASE_URL": database_of_test})
         said = as_toml("sql", "elk", "A.9", ["S.91"], ["Staff"])
         async with core.served(), Client(core.base_url, key, "A.9") as client:
             said = said.replace("https://core.example.org", core.base_url)

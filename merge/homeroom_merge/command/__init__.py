@@ -4,12 +4,18 @@ import typer
 
 from homeroom_merge.command.backups import backups_app
 from homeroom_merge.command.formatter import formatter_app
+from homeroom_merge.command.health import health_app
+from homeroom_merge.command.inbox import inbox_app
+from homeroom_merge.command.own import own_app
 from homeroom_merge.command.runs import runs_app
 from homeroom_merge.command.settings import settings_app
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.add_typer(runs_app)
 app.add_typer(backups_app)
+app.add_typer(inbox_app)
+app.add_typer(own_app)
+app.add_typer(health_app)
 app.add_typer(settings_app, name="settings")
 app.add_typer(formatter_app, name="formatter")
 

@@ -1,7 +1,8 @@
 """What all commands share: where the state is, how refusals are said."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, TypeVar
 
@@ -14,11 +15,15 @@ from homeroom_merge.backup_file import BackupError
 from homeroom_merge.connectors.hub import HubError
 from homeroom_merge.feed_secrets import MissingSecretError
 from homeroom_merge.formatters.mapping import MappingFaults
+from homeroom_merge.inbox import InboxError
 from homeroom_merge.installed import FormatterError
+from homeroom_merge.pointing import NoSuchFieldError
 from homeroom_merge.run import InProgressError
-from homeroom_merge.settings.model import SettingsError
+from homeroom_merge.settings.model import Settings, SettingsError
+from homeroom_merge.settings.reading import read_settings
 from homeroom_merge.sources import SourceError
 from homeroom_merge.store import place
+from homeroom_merge.store import settings as stored
 from homeroom_merge.store.schema import OtherSchemaError
 from homeroom_merge.store.settings import NoSuchStateError, SettingsMovedError
 
@@ -33,6 +38,8 @@ DatabaseUrl = Annotated[
 DataDir = Annotated[
     Path, typer.Option(envvar="HOMEROOM_MERGE_DATA_DIR", help="Where the embedded PostgreSQL and backups are.")
 ]
+EntityName = Annotated[str | None, typer.Option("--entity", help="Just this kind of record.")]
+By = Annotated[str, typer.Option("--by", help="Who says so: it is kept.")]
 FeedName = Annotated[str, typer.Option("--feed", help="The feed's name.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 DATA_DIR = Path("homeroom-merge-data")
@@ -43,6 +50,8 @@ EXPECTED = (
     NoSuchStateError,
     AssemblyError,
     MissingSecretError,
+    InboxError,
+    NoSuchFieldError,
     SourceError,
     FormatterError,
     MappingFaults,
@@ -57,6 +66,14 @@ EXPECTED = (
 
 class RefusedError(Exception):
     """What was asked cannot be done; the message says why."""
+
+
+async def settings_of(connection: asyncpg.Connection, feed: str, overrides: Sequence[str] = ()) -> Settings:
+    """Those in force today. RefusedError, SettingsError."""
+    found = await stored.in_force(connection, feed, datetime.now(UTC).date())
+    if found is None:
+        raise RefusedError(f"the feed {feed} has no settings: homeroom-merge settings push FILE")
+    return read_settings(found.toml, overrides)
 
 
 def with_state(database_url: str, data_dir: Path, work: Callable[[asyncpg.Connection], Awaitable[T]]) -> T:

@@ -20,6 +20,7 @@ from homeroom_merge.command.invocation import (
     RefusedError,
     err,
     out,
+    settings_of,
     with_state,
 )
 from homeroom_merge.report.lines import to_json
@@ -28,11 +29,8 @@ from homeroom_merge.report.page import to_html
 from homeroom_merge.report.sheet import to_csv
 from homeroom_merge.reporting import keep, kept
 from homeroom_merge.run import Course
-from homeroom_merge.settings.model import Settings
-from homeroom_merge.settings.reading import read_settings
 from homeroom_merge.store import reports
 from homeroom_merge.store import runs as store
-from homeroom_merge.store import settings as stored
 
 runs_app = typer.Typer()
 
@@ -81,7 +79,7 @@ def approve(
     """Let held plans go on; records that have moved since are planned again and held."""
 
     async def work(connection: asyncpg.Connection) -> list[Report]:
-        async with opened(await _settings(connection, feed), connection, _say, data_dir) as group:
+        async with opened(await settings_of(connection, feed), connection, _say, data_dir) as group:
             return await _kept(
                 connection, await group.approve(await _held(connection, feed, runs), datetime.now(UTC), by)
             )
@@ -115,7 +113,7 @@ def undo(
     """Take back what runs have changed, where it still stands; the rest becomes conflicts."""
 
     async def work(connection: asyncpg.Connection) -> list[Report]:
-        async with opened(await _settings(connection, feed), connection, _say, data_dir) as group:
+        async with opened(await settings_of(connection, feed), connection, _say, data_dir) as group:
             return await _kept(connection, await group.undo(runs, datetime.now(UTC)))
 
     _show(with_state(database_url, data_dir, work), as_json=as_json)
@@ -136,7 +134,7 @@ def restore(
     """Put a whole entity back to what it was before a run wrote. Always held first: exit code 3."""
 
     async def work(connection: asyncpg.Connection) -> list[Report]:
-        async with opened(await _settings(connection, feed), connection, _say, data_dir) as group:
+        async with opened(await settings_of(connection, feed), connection, _say, data_dir) as group:
             return await _kept(connection, [await group.restore(run, place)])
 
     _show(with_state(database_url, data_dir, work), as_json=as_json)
@@ -190,18 +188,11 @@ def _merge(
     dry: bool,
 ) -> None:
     async def work(connection: asyncpg.Connection) -> list[Report]:
-        settings = await _settings(connection, feed, overrides)
+        settings = await settings_of(connection, feed, overrides)
         async with opened(settings, connection, _say, data_dir, entities) as group:
             return await _kept(connection, await group.run(datetime.now(UTC), dry=dry))
 
     _show(with_state(database_url, data_dir, work), as_json=as_json)
-
-
-async def _settings(connection: asyncpg.Connection, feed: str, overrides: Sequence[str] = ()) -> Settings:
-    found = await stored.in_force(connection, feed, datetime.now(UTC).date())
-    if found is None:
-        raise RefusedError(f"the feed {feed} has no settings: homeroom-merge settings push FILE")
-    return read_settings(found.toml, overrides)
 
 
 async def _held(connection: asyncpg.Connection, feed: str, runs: Sequence[UUID] | None) -> Sequence[UUID]:

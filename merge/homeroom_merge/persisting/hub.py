@@ -15,7 +15,7 @@ from homeroom_merge.connectors.hub import Hub, Rejected, Written
 from homeroom_merge.persisting.settling import settled
 from homeroom_merge.plan import Change, Kind
 from homeroom_merge.records import State
-from homeroom_merge.store import journal, runs
+from homeroom_merge.store import journal, own, runs
 from homeroom_merge.store import known as records
 from homeroom_merge.store.connection import Conn
 from homeroom_merge.store.journal import Intent
@@ -80,11 +80,13 @@ class HubWrites:
             shown: list[tuple[int, str, int]] = []
             outcomes: list[tuple[int, str, str]] = []
             noted: list[tuple[int, str, str, int]] = []
+            written: list[tuple[int, Change]] = []
             for (change, intent), result in zip(sent, results, strict=True):
                 number = intent.record
                 match result:
                     case Written(version):
                         noted.append((number, "done", "", version))
+                        written.append((number, change))
                         if change.write_to("sis") is None:
                             done.append(settled(number, stands[number].known, change, shown=not change.awaits))
                             outcomes.append((number, "done", change.note))
@@ -96,6 +98,7 @@ class HubWrites:
                         noted.append((number, "moved" if is_stale else "refused", detail, 0))
                         outcomes.append((number, "stale" if is_stale else "failed", detail))
             await journal.note_results(self._connection, self._run, key, noted)
+            await own.note_writings(self._connection, "hub", written)
             await records.settle(self._connection, done)
             await records.show_written(self._connection, shown)
             await runs.note_outcomes(self._connection, self._run, outcomes)

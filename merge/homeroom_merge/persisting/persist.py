@@ -11,7 +11,7 @@ from homeroom_merge.persisting.settling import settled
 from homeroom_merge.persisting.sis import SisWrites
 from homeroom_merge.plan import Change
 from homeroom_merge.sides import Sides
-from homeroom_merge.store import journal, runs
+from homeroom_merge.store import inbox, journal, runs
 from homeroom_merge.store import known as records
 from homeroom_merge.store.connection import Conn
 from homeroom_merge.terms import Terms
@@ -38,7 +38,7 @@ class Persisting:
     async def persist(self, *, deletes: bool) -> None:
         """The planned creates and updates, or the deletes. Raises HomeroomError; what was done by then is known."""
         async for page in self._pages("planned", deletes=deletes):
-            await runs.note_conflicts(self._connection, [(number, change.conflicts) for number, change in page])
+            await inbox.note_conflicts(self._connection, [(number, change.conflicts) for number, change in page])
             ready = await self._await_references(page)
             await self._without_writes([each for each in ready if _is_told(each[1])])
             await self._hub.write([each for each in ready if not _is_told(each[1])])

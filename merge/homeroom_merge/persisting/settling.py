@@ -12,8 +12,9 @@ from homeroom_merge.store.known import Settled
 def settled(number: int, known: Known, change: Change, *, shown: bool, sis_key: str | None = None) -> Settled:
     """`shown`: every side that had to change is known to have it. `sis_key`: under which the SIS has it by now."""
     base = change.base
+    undone = tuple(field.pointer for field in change.fields if any(change.write_to(to) is None for to in field.to))
     if base is None or shown:
-        return Settled(number, change.hub_id, base, None, change.unlink, sis_key)
+        return Settled(number, change.hub_id, base, None, change.unlink, sis_key, undone)
     return Settled(number, change.hub_id, None, next_awaited(known, base), change.unlink, sis_key)
 
 

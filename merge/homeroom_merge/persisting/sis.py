@@ -20,7 +20,7 @@ from homeroom_merge.records import Known, State
 from homeroom_merge.sides import Sides
 from homeroom_merge.sis.side import Draft, Outcome, Standing
 from homeroom_merge.standing import can_look
-from homeroom_merge.store import journal, runs
+from homeroom_merge.store import journal, own, runs
 from homeroom_merge.store import known as records
 from homeroom_merge.store.connection import Conn
 from homeroom_merge.store.journal import Intent
@@ -147,6 +147,7 @@ class SisWrites:
             match outcome.result:
                 case "done":
                     shown = self._abilities.read_back
+                    await own.note_writings(self._connection, "sis", [(number, change)])
                     await records.settle(self._connection, [settled(number, known, after, shown=shown, sis_key=key)])
                     if shown:
                         await records.show_sis(self._connection, number, _row(reading))

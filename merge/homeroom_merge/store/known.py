@@ -9,7 +9,8 @@ import asyncpg
 import orjson
 
 from homeroom_merge.codec import awaited_of, awaited_text, base_more, base_of, canonical
-from homeroom_merge.records import Awaited, Base, Known, Side, State
+from homeroom_merge.records import PLAIN, Awaited, Base, Known, Own, Side, State
+from homeroom_merge.store import own
 from homeroom_merge.store.connection import Conn
 
 _AT_ONCE = 1_000
@@ -37,6 +38,8 @@ class Settled:
     awaiting: Awaited | None = None
     unlinked: bool = False
     sis_key: str | None = None
+    undone: tuple[str, ...] = ()
+    """Fields of which a side that would have to change is not written: what was decided on them stands."""
 
 
 class SisShown(NamedTuple):
@@ -61,7 +64,7 @@ async def changed(connection: Conn, subject: int) -> AsyncIterator[list[Numbered
         subject,
     )
     while rows := await cursor.fetch(_AT_ONCE):
-        yield [_numbered(row) for row in rows]
+        yield await _with_own(connection, rows)
 
 
 async def read(connection: Conn, numbers: Sequence[int]) -> dict[int, Numbered]:
@@ -69,7 +72,7 @@ async def read(connection: Conn, numbers: Sequence[int]) -> dict[int, Numbered]:
     rows = await connection.fetch(
         "select * from record where number = any($1::bigint[]) order by number for update", numbers
     )
-    return {row["number"]: _numbered(row) for row in rows}
+    return {each.number: each for each in await _with_own(connection, rows)}
 
 
 async def has_bases(connection: Conn, subject: int) -> bool:
@@ -121,6 +124,7 @@ async def not_on_hub(connection: Conn, feed: str, references: Collection[tuple[s
 async def settle(connection: Conn, records: Sequence[Settled]) -> None:
     """Move bases and links: each where every side that had to change is known to have it."""
     bases = [_base_columns(each.base) for each in records]
+    await own.forget_decisions(connection, [(each.number, each.undone) for each in records if each.base is not None])
     await connection.execute(
         """
         update record r
@@ -128,6 +132,8 @@ async def settle(connection: Conn, records: Sequence[Settled]) -> None:
             base_sis = coalesce(u.base_sis, r.base_sis), base_deleted = coalesce(u.base_deleted, r.base_deleted),
             base_more = case when u.base_hub is null then r.base_more else u.base_more end,
             awaiting = case when u.base_hub is null then coalesce(u.awaiting, r.awaiting) else u.awaiting end,
+            awaiting_since = case when u.awaiting is not null then now()
+                                  when u.base_hub is null then r.awaiting_since end,
             unlinked = u.unlinked, sis_key = coalesce(r.sis_key, u.sis_key)
         from unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::boolean[], $6::text[], $7::text[],
                     $8::boolean[], $9::text[])
@@ -186,7 +192,9 @@ async def unknown(connection: Conn, subject: int) -> list[int]:
 
 async def await_no_longer(connection: Conn, numbers: Sequence[int]) -> None:
     """Somebody asks for it: what is awaited counts as not written, and the next run plans it again."""
-    await connection.execute("update record set awaiting = null where number = any($1::bigint[])", numbers)
+    await connection.execute(
+        "update record set awaiting = null, awaiting_since = null where number = any($1::bigint[])", numbers
+    )
 
 
 def _base_columns(base: Base | None) -> tuple[str | None, str | None, bool | None, str | None]:
@@ -195,7 +203,12 @@ def _base_columns(base: Base | None) -> tuple[str | None, str | None, bool | Non
     return canonical(base.hub), canonical(base.sis), base.deleted, base_more(base)
 
 
-def _numbered(row: asyncpg.Record) -> Numbered:
+async def _with_own(connection: Conn, rows: Sequence[asyncpg.Record]) -> list[Numbered]:
+    said = await own.of_records(connection, [row["number"] for row in rows])
+    return [_numbered(row, said.get(row["number"], PLAIN)) for row in rows]
+
+
+def _numbered(row: asyncpg.Record, said: Own) -> Numbered:
     base = None
     if row["base_hub"] is not None:
         base = base_of(row["base_hub"], row["base_sis"], row["base_more"], deleted=row["base_deleted"])
@@ -210,6 +223,7 @@ def _numbered(row: asyncpg.Record) -> Numbered:
         row["school_year"],
         None if row["awaiting"] is None else awaited_of(row["awaiting"]),
         unlinked=row["unlinked"],
+        own=said,
     )
     return Numbered(row["number"], known, row["identifier"])
 

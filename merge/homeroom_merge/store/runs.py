@@ -4,8 +4,8 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from homeroom_merge.codec import change_of, change_text, value_text
-from homeroom_merge.plan import Change, Conflict, Kind
+from homeroom_merge.codec import change_of, change_text
+from homeroom_merge.plan import Change, Kind
 from homeroom_merge.store.connection import Conn
 
 _AT_ONCE = 1_000
@@ -193,29 +193,6 @@ async def leave_halfway(connection: Conn, run: UUID) -> None:
         where run = $1 and outcome = 'halfway'
         """,
         run,
-    )
-
-
-async def note_conflicts(connection: Conn, found: Sequence[tuple[int, Sequence[Conflict]]]) -> None:
-    """The conflicts of records, in place of those they had: what a merge agrees on vanishes from the inbox."""
-    named = [(record, conflict) for record, conflicts in found for conflict in conflicts]
-    await connection.execute(
-        """
-        delete from conflict c where record = any($1::bigint[]) and not exists (
-            select from unnest($2::bigint[], $3::text[]) as u(record, pointer)
-            where u.record = c.record and u.pointer = c.pointer)
-        """,
-        [record for record, _ in found],
-        [record for record, _ in named],
-        [conflict.pointer for _, conflict in named],
-    )
-    await connection.executemany(
-        """
-        insert into conflict (record, pointer, base, sis, hub, rule) values ($1, $2, $3, $4, $5, $6)
-        on conflict (record, pointer) do update
-        set base = excluded.base, sis = excluded.sis, hub = excluded.hub, rule = excluded.rule
-        """,
-        [(record, c.pointer, *map(value_text, (c.base, c.sis, c.hub)), c.rule) for record, c in named],
     )
 
 

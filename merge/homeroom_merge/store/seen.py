@@ -184,6 +184,7 @@ async def re_keys(connection: Conn, subject: int) -> dict[int, str]:
         from record n join record o on o.subject = n.subject and o.identifier = n.identifier and o.number <> n.number
         where n.subject = $1 and n.base_hub is null and n.hub_state = 'absent' and n.sis_state = 'live'
           and o.base_hub is not null and not o.base_deleted and o.sis_state in ('absent', 'deleted')
+          and not exists (select from re_key k where k.record = n.number and k.sis_key = o.sis_key)
         group by n.number
         """,
         subject,
