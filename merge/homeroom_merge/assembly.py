@@ -10,13 +10,14 @@ import asyncpg
 
 from homeroom_merge.connectors.hub import Hub, open_hub, read_catalogue
 from homeroom_merge.feed_secrets import secret_of, secrets_of_connector
-from homeroom_merge.group import Group, Told
-from homeroom_merge.run import Sides
+from homeroom_merge.group import Group
+from homeroom_merge.progress import UNWATCHED, Progress
 from homeroom_merge.settings.model import Entity, Settings, Stage
 from homeroom_merge.shape import Shape
+from homeroom_merge.sides import Sides
 from homeroom_merge.sis.local import LocalSis
 from homeroom_merge.sources import source_of
-from homeroom_merge.terms import Backups, Terms
+from homeroom_merge.terms import NO_BASIS, Backups, Basis, Terms
 from homeroom_merge.verification import Verifier
 
 _RETRY_SECONDS = 60.0
@@ -28,10 +29,22 @@ class AssemblyError(Exception):
 
 @asynccontextmanager
 async def opened(
-    settings: Settings, connection: asyncpg.Connection, told: Told, data_dir: Path, entities: Sequence[str] = ()
+    settings: Settings,
+    connection: asyncpg.Connection,
+    data_dir: Path,
+    progress: Progress = UNWATCHED,
+    basis: Basis = NO_BASIS,
+    entities: Sequence[str] = (),
+    schools: Sequence[str] = (),
 ) -> AsyncIterator[Group]:
-    """The group of a feed's enabled entities, or of those named. AssemblyError, MissingSecretError, SourceError,
-    HomeroomError, OSError. `data_dir`: where backups are kept if settings name no place."""
+    """The group of a feed's enabled entities, or of those named, for all of its schools, or for those named.
+
+    `data_dir`: where backups are kept if settings name no place. Raises AssemblyError, MissingSecretError, SourceError,
+    HomeroomError, OSError.
+    """
+    if strangers := set(schools) - set(settings.feed.schools):
+        known = ", ".join(settings.feed.schools)
+        raise AssemblyError(f"the feed does not speak for {', '.join(sorted(strangers))}; it speaks for {known}")
     settings = replace(settings, backup=_with_place(settings.backup, data_dir))
     key = secret_of(settings, "hub_key")
     async with AsyncExitStack() as stack:
@@ -54,10 +67,12 @@ async def opened(
             if name not in source.formatters:
                 raise AssemblyError(f"{name}: the formatter {settings.feed.formatter} does not carry it; disable it")
             said = _type(catalogue, entity)
-            terms[name] = _terms(settings, name, entity, said)
+            terms[name] = replace(
+                _terms(settings, name, entity, said), basis=basis, only=frozenset(schools) if schools else None
+            )
             verifiers = Verifier(said["schema"]), Verifier(said["schema"], source.formatters[name].fields)
             sides[name] = Sides(hubs, LocalSis(source.connector, source.formatters[name]), *verifiers)
-        yield Group(connection, terms, sides, told)
+        yield Group(connection, terms, sides, progress)
 
 
 def _with_place(backups: Backups, data_dir: Path) -> Backups:
@@ -96,6 +111,7 @@ def _terms(settings: Settings, name: str, entity: Entity, said: Mapping[str, Any
         seasons=entity.seasons,
         feeds_before_delete=entity.absences,
         complete_every_hours=entity.complete_every_hours,
+        awaiting_days=entity.awaiting_days,
         allow_empty=entity.allow_empty,
         fetches_hub=Stage.FETCH_HUB in stages,
         fetches_sis=Stage.FETCH_SIS in stages,

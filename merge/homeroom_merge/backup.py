@@ -30,12 +30,11 @@ _STEP_SECONDS_MAX = 120.0
 
 @dataclass(frozen=True, slots=True)
 class BackedUp:
-    """What became of a run's backup. `failure`: there is none, so nothing was written. `issue`: an old one remains."""
+    """What became of a run's backup. `issue`: an old one remains."""
 
     place: str = ""
     records: int = 0
     bytes: int = 0
-    failure: str = ""
     issue: str = ""
 
 
@@ -46,6 +45,11 @@ class Found:
     place: str
     header: Header
     checksum: str | None
+
+
+async def is_due(connection: Conn, run: UUID) -> bool:
+    """Whether a run writes anything that is not kept yet."""
+    return await backups.due(connection, run) is not None
 
 
 async def back_up(connection: Conn, run: UUID, terms: Terms) -> BackedUp | None:

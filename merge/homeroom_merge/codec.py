@@ -1,12 +1,12 @@
 """Records and plans as canonical JSON text, and back: absent values are left out, so that they stay absent."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
 
 from homeroom_merge.plan import Change, Conflict, FieldChange, Kind, Write
-from homeroom_merge.records import Awaited, Base, Deactivated
+from homeroom_merge.records import Awaited, Base, Deactivated, Fault
 from homeroom_merge.values import ABSENT, Json, Value
 
 
@@ -56,6 +56,16 @@ def base_of(hub: str, sis: str, more: str | None, *, deleted: bool) -> Base:
         if away is None
         else Deactivated(away["side"], away["member"], away.get("value", ABSENT), away.get("before", ABSENT)),
     )
+
+
+def faults_text(faults: Sequence[Fault], place: str) -> str:
+    """Why a record is left out, and where it stands in its source."""
+    said = [{"pointer": fault.pointer, "detail": fault.detail, "cure": fault.cure} for fault in faults]
+    return canonical({"place": place, "faults": said})
+
+
+def faults_of(text: str) -> list[Fault]:
+    return [Fault(each["pointer"], each["detail"], each["cure"]) for each in orjson.loads(text)["faults"]]
 
 
 def awaited_text(awaited: Awaited) -> str:

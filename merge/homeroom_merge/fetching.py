@@ -6,7 +6,7 @@ from datetime import timedelta, tzinfo
 
 import orjson
 
-from homeroom_merge.codec import canonical
+from homeroom_merge.codec import canonical, faults_text
 from homeroom_merge.connectors.hub import Hub, HubCursor, HubFetch, HubSeen
 from homeroom_merge.formatters.formatter import Fault
 from homeroom_merge.records import State
@@ -115,7 +115,7 @@ def _hub_rows(block: Sequence[HubSeen], year: int | None, verifier: Verifier, fo
                 each.version,
                 None if each.body is None else canonical(each.body),
                 each.changed_at,
-                _faults_text(faults),
+                _faults_text(faults, f"hub {each.hub_id}"),
                 None,
                 year,
             )
@@ -170,7 +170,7 @@ async def take_in(
         faults = list(twin_faults(places))
         for place, fault in zip(places, faults, strict=True):
             found.name(place, [fault])
-        failed.append((key, _faults_text(faults[:1]) or ""))
+        failed.append((key, faults_text(faults[-1:], places[-1])))
     found.invalid += await intake.fail(connection, failed)
 
 
@@ -195,15 +195,14 @@ def _sis_row(each: Verified, zone: tzinfo) -> SisRow:
         reading.school,
         reading.school_year,
         reading.number,
-        _faults_text(each.faults),
+        _faults_text(each.faults, each.place),
         at if at is None or at.tzinfo else at.replace(tzinfo=zone),
         each.place,
     )
 
 
-def _faults_text(faults: Sequence[Fault]) -> str | None:
-    said = [{"pointer": f.pointer, "detail": f.detail, "cure": f.cure} for f in faults[:_FAULTS_KEPT]]
-    return canonical(said) if said else None
+def _faults_text(faults: Sequence[Fault], place: str) -> str | None:
+    return faults_text(faults[:_FAULTS_KEPT], place) if faults else None
 
 
 def _cursors(text: str | None) -> dict[str, HubCursor]:

@@ -7,11 +7,11 @@ from collections.abc import Iterator, Sequence
 
 from homeroom_merge.codec import canonical, value_text
 from homeroom_merge.group import Group
+from homeroom_merge.opening import InProgressError
 from homeroom_merge.planning import MOVING, RE_KEY
 from homeroom_merge.pointing import is_named, plain, with_value
 from homeroom_merge.records import Known, Method
 from homeroom_merge.rules import Rules, winner
-from homeroom_merge.run import InProgressError
 from homeroom_merge.store import inbox, own, runs, seen
 from homeroom_merge.store import known as records
 from homeroom_merge.store.connection import Conn

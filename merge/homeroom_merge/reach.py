@@ -23,6 +23,8 @@ class Reach:
     """The feed's own."""
     hub: bool = True
     sis: bool = True
+    only: frozenset[str] | None = None
+    """In this run, just the records of these; None: all."""
 
     def seen(self, known: Known) -> Known:
         """A record as the SIS could show it: where it never did, what it can express is what it would cover."""
@@ -32,9 +34,9 @@ class Reach:
 
     def within(self, change: Change, known: Known, school: str | None = None) -> Change:
         """What is left of a change. `school`: whose a record of the hub would be in the SIS, if that is asked."""
-        if self.asks_school(change, known) and school not in self.schools:
-            return UNTOUCHED
-        if _creates(change) and known.school is not None and known.school not in self.schools:
+        owner = known.school or school
+        is_foreign = _creates(change) and owner not in self.schools
+        if is_foreign or (self.only is not None and owner not in self.only):
             return UNTOUCHED
         away: set[SideName] = {write.side for write in change.writes if not self._writes(write.side)}
         if not away:
@@ -48,7 +50,7 @@ class Reach:
 
     def asks_school(self, change: Change, known: Known) -> bool:
         """Whether only the SIS can tell which school would own a record that it does not have yet."""
-        return _creates(change) and known.school is None
+        return known.school is None and (_creates(change) or self.only is not None)
 
     def _writes(self, side: SideName) -> bool:
         return self.hub if side == "hub" else self.sis

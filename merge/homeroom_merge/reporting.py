@@ -1,83 +1,117 @@
-"""The report of a run, out of what the store kept of it: its head when it ends, its records from the plan."""
+"""The report of a run, out of what the store kept of it; its records pass by one at a time."""
 
+from collections.abc import AsyncGenerator, Mapping
+from dataclasses import replace
 from uuid import UUID
 
-from homeroom_merge.report.lines import from_json, to_json
+import orjson
+
+from homeroom_merge.course import Course
+from homeroom_merge.plan import Change
+from homeroom_merge.report.lines import from_json, head_line
+from homeroom_merge.report.logbook import logbook_of
 from homeroom_merge.report.model import (
     Outcome,
+    Problem,
     RecordEntry,
     Report,
     Result,
     Status,
-    Step,
-    StepName,
     StepStatus,
     entry_of,
+    problems_of,
 )
-from homeroom_merge.report.summary import summarize
-from homeroom_merge.run import Course
-from homeroom_merge.store import reports
+from homeroom_merge.report.summary import Summing
+from homeroom_merge.store import reports, runs
 from homeroom_merge.store.connection import Conn
-from homeroom_merge.values import SideName
+from homeroom_merge.store.reports import Head, LeftOut, Planned
 
-_RESULTS = {result.value: result for result in Result}
-_OUTCOMES = {outcome.value: outcome for outcome in Outcome}
+_RESULTS: Mapping[str, Result] = {result.value: result for result in Result}
+_OUTCOMES: Mapping[str, Outcome] = {**{outcome.value: outcome for outcome in Outcome}, "moved": Outcome.STALE}
+_FAILED = frozenset({Outcome.FAILED, Outcome.UNKNOWN, Outcome.STALE})
 
 
-async def keep(connection: Conn, course: Course) -> Report:
-    """Make the report of a run that has ended or is held, and keep its head with the run."""
-    head = await reports.head(connection, course.run)
-    verdict = None if course.planned is None else course.planned.verdict
-    report = Report(
-        str(course.run),
+async def close(connection: Conn, course: Course, status: str) -> None:
+    """A run ends, or is held: with its report."""
+    course.status = status
+    await runs.note_log(connection, course.run, course.log.text())
+    await runs.end(connection, course.run, status)
+    course.report = await kept(connection, course.run)
+
+
+async def kept(connection: Conn, run: UUID) -> Report | None:
+    """The report of a run, made anew where it stands otherwise by now; None while it goes on, or if there is none."""
+    head = await reports.head(connection, run)
+    if head is None or head.status == "running":
+        return None
+    text = await reports.find_report(connection, run)
+    if text is not None:
+        report, _ = from_json([text.encode()])
+        if report.status == head.status:
+            return report
+    report = await _made(connection, run, head)
+    await reports.keep_report(connection, run, head_line(report).decode())
+    return report
+
+
+async def _made(connection: Conn, run: UUID, head: Head) -> Report:
+    log = logbook_of(await runs.find_log(connection, run))
+    summing = Summing()
+    async for entry in entries(connection, run):
+        summing.add(entry)
+    for step in log.steps:
+        if step.status is StepStatus.FAILED:
+            summing.add_step(step)
+    return Report(
+        str(run),
         head.feed,
         head.entity,
         head.runner,
         Status(head.status),
         head.begun_at,
         head.ended_at,
-        steps=tuple(_steps(course)),
-        guard_reasons=() if verdict is None else verdict.reasons,
-        summary=summarize(await read_entries(connection, course.run)),
+        head.dry,
+        head.settings_state,
+        head.settings_version,
+        orjson.loads(head.overrides),
+        log.steps,
+        log.guard_reasons,
+        tuple(log.notes),
+        summing.summary(),
     )
-    (line, *_) = to_json(report, ())
-    await reports.keep_report(connection, course.run, line.decode())
-    return report
 
 
-async def kept(connection: Conn, run: UUID) -> tuple[Report, list[RecordEntry]] | None:
-    """The report of a run and its records; None if it has none yet."""
-    text = await reports.find_report(connection, run)
-    if text is None:
-        return None
-    report, _ = from_json([text.encode()])
-    return report, await read_entries(connection, run)
+async def entries(connection: Conn, run: UUID) -> AsyncGenerator[RecordEntry, None]:
+    """Every record of a run: what was left out of it, then what was planned and what came of that."""
+    async with connection.transaction():
+        async for left in reports.left_out(connection, run):
+            yield _left_out(left)
+        async for planned in reports.everything_planned(connection, run):
+            yield _entry(planned)
 
 
-async def read_entries(connection: Conn, run: UUID) -> list[RecordEntry]:
-    """Every record of a run, with what became of its writes."""
-    told: dict[int, dict[SideName, tuple[Result, str]]] = {}
-    for record, side, result, detail in await reports.results(connection, run):
-        told.setdefault(record, {})[side] = (_RESULTS.get(result, Result.UNKNOWN), detail)
-    return [
-        entry_of(change, _OUTCOMES.get(outcome, Outcome.PLANNED), told.get(number))
-        for number, change, outcome in await reports.everything_planned(connection, run)
-    ]
+def _left_out(left: LeftOut) -> RecordEntry:
+    problems = tuple(Problem(each.detail, each.pointer, left.side, cure=each.cure) for each in left.faults)
+    names = (left.sis_key, left.hub_id, left.place) if left.sis_key or left.hub_id else (left.place, None, "")
+    return RecordEntry(
+        *names[:2], Outcome.INVALID, left.school, left.school_year, problems=problems, note=names[2] or ""
+    )
 
 
-def _steps(course: Course) -> list[Step]:
-    steps = []
-    for name, fetched in ((StepName.FETCH_HUB, course.hub), (StepName.FETCH_SIS, course.sis)):
-        if fetched is not None:
-            status = StepStatus.FAILED if fetched.failure else StepStatus.ISSUES if fetched.invalid else StepStatus.OK
-            counts = {"records": fetched.records, "invalid": fetched.invalid}
-            steps.append(Step(name, status, counts=counts, message=fetched.failure))
-    if course.planned is not None:
-        tally = course.planned.tally
-        counts = {"creates": tally.creates, "updates": tally.updates, "deletes": tally.deletes}
-        steps.append(Step(StepName.PLAN, StepStatus.OK, counts=counts))
-    if (kept := course.backup) is not None:
-        status = StepStatus.FAILED if kept.failure else StepStatus.ISSUES if kept.issue else StepStatus.OK
-        counts = {"records": kept.records, "bytes": kept.bytes}
-        steps.append(Step(StepName.BACKUP, status, counts=counts, message=kept.failure or kept.issue))
-    return steps
+def _entry(planned: Planned) -> RecordEntry:
+    change, outcome = planned.change, _outcome(planned.change, planned.outcome)
+    results = {
+        side: (_RESULTS.get(result, Result.UNKNOWN), detail) for side, (result, detail) in planned.results.items()
+    }
+    entry = entry_of(change, outcome, results)
+    if outcome in _FAILED and planned.detail and not problems_of(entry):
+        return entry_of(change, outcome, results, [Problem(planned.detail)])
+    return replace(entry, note=planned.detail) if outcome is Outcome.DONE and planned.detail else entry
+
+
+def _outcome(change: Change, outcome: str) -> Outcome:
+    """What became of a change; one that is not carried out is in conflict or waits all the same."""
+    found = _OUTCOMES.get(outcome, Outcome.PLANNED)
+    if found is not Outcome.PLANNED:
+        return found
+    return Outcome.CONFLICT if change.conflicts else Outcome.WAITS if change.waits_for else found

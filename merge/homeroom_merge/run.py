@@ -1,95 +1,42 @@
-"""One entity of one feed, step by step (merge.md 2): fetch, verify, merge, plan, guard, persist."""
+"""One entity of one feed, step by step, once both sides are fetched (merge.md 2): merge, plan, guard, persist."""
 
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime
-from uuid import UUID, uuid4
+from dataclasses import replace
+from datetime import datetime, timedelta
+from uuid import UUID
 
 import orjson
 
-from homeroom_merge import backup
-from homeroom_merge.backup import BackedUp
-from homeroom_merge.backup_file import BackupError
-from homeroom_merge.codec import canonical
-from homeroom_merge.fetching import Fetched, fetch_hub, fetch_sis
+from homeroom_merge.backup import Found
+from homeroom_merge.course import Course as Course
+from homeroom_merge.course import stepping
+from homeroom_merge.fetching import fetch_hub
 from homeroom_merge.guards import Pass
 from homeroom_merge.linking import Links
+from homeroom_merge.opening import keep_first, roll_up
 from homeroom_merge.persisting.persist import Persisting
 from homeroom_merge.plan import Change
 from homeroom_merge.planning import Merge, Planned, give_up, merge_with, moved_since, plan, plan_again, plan_anew
 from homeroom_merge.reach import Reach
-from homeroom_merge.restoration import plan_restore, prepare, restore_with
+from homeroom_merge.report.logbook import Going, Logbook
+from homeroom_merge.report.model import StepName, status_of
+from homeroom_merge.reporting import close
+from homeroom_merge.restoration import plan_restore, restore_with
 from homeroom_merge.sides import Sides as Sides
 from homeroom_merge.standing import look_again, look_at_all
-from homeroom_merge.store import failing, inbox, journal, own, restores, runs, seen
+from homeroom_merge.store import failing, inbox, journal, own, reports, restores, runs, seen
 from homeroom_merge.store import known as records
 from homeroom_merge.store.connection import Conn
 from homeroom_merge.store.known import Numbered
 from homeroom_merge.terms import Terms
 from homeroom_merge.undoing import Span, Wrote, undone
+from homeroom_merge.values import SideName
 
 _ATTEMPTS_MAX = 3
 """A record that moves on either side while it is written is merged again so often; then it is a conflict."""
-
-
-class InProgressError(Exception):
-    """Somebody else works on this entity of this feed."""
-
-
-@dataclass(slots=True)
-class Course:
-    """How a run goes."""
-
-    run: UUID
-    subject: int
-    terms: Terms
-    sides: Sides
-    status: str = "running"
-    hub: Fetched | None = None
-    sis: Fetched | None = None
-    planned: Planned | None = None
-    backup: BackedUp | None = None
-
-    @property
-    def may(self) -> Pass:
-        return Pass.NOTHING if self.planned is None else self.planned.verdict.may
-
-
-async def begin(connection: Conn, terms: Terms, sides: Sides, group_id: UUID, runner: str) -> Course:
-    """A run with both sides fetched. Its status is `running`, `noData` or `failed`.
-
-    Raises InProgressError, HomeroomError, OSError.
-    """
-    subject = await seen.find_subject(connection, terms.feed, terms.entity)
-    if not await runs.hold(connection, subject.number):
-        raise InProgressError(f"a run of {terms.entity} of {terms.feed} is going on")
-    await roll_up(connection, subject.number, terms, sides)
-    run = await runs.begin(connection, subject.number, group_id, runner, canonical({}))
-    course = Course(run, subject.number, terms, sides)
-    if terms.fetches_hub:
-        course.hub = await fetch_hub(connection, subject, terms, sides)
-    if terms.fetches_sis:
-        course.sis = await fetch_sis(connection, subject, terms, sides)
-        if course.sis.failure:
-            course.status = "failed"
-        elif not course.sis.records and course.sis.complete and not terms.allow_empty:
-            course.status = "noData"
-    if course.status != "running":
-        await runs.end(connection, run, course.status)
-    return course
-
-
-async def roll_up(connection: Conn, subject: int, terms: Terms, sides: Sides) -> None:
-    """Find out what became of runs that were killed. What was approved is carried out, all else is planned anew."""
-    for run, approved in (await runs.cut(connection, subject)).items():
-        persisting = Persisting(connection, run, terms, sides)
-        await persisting.resume()
-        course = Course(run, subject, terms, sides, "finishedWithIssues" if approved else "cancelled")
-        if approved and await _back_up(connection, course):
-            await persisting.persist(deletes=False)
-            await persisting.persist(deletes=True)
-        await runs.leave_halfway(connection, run)
-        await runs.end(connection, run, course.status)
+_OVERDUE_NAMED = 10
+_FAILED = frozenset({"refused", "transient", "unknown"})
 
 
 async def make_plan(connection: Conn, course: Course, now: datetime) -> None:
@@ -97,29 +44,48 @@ async def make_plan(connection: Conn, course: Course, now: datetime) -> None:
     await own.forget_old_writings(connection)
     missing = course.sis.columns_missing if course.sis is not None else frozenset()
     merged = await merge_of(connection, course, now)
-    course.planned = await plan(connection, course.run, course.subject, course.terms, merged, now.date(), missing)
+    looked_at = 0
+
+    async def watched(block: Sequence[Numbered]) -> list[Change]:
+        nonlocal looked_at
+        looked_at += len(block)
+        course.progress.advance(len(block))
+        return await merged(block)
+
+    async with stepping(connection, course, StepName.MERGE) as merging:
+        async with stepping(connection, course, StepName.PLAN) as planning:
+            planned = await plan(connection, course.run, course.subject, course.terms, watched, now.date(), missing)
+            planning.counts = _counts(planned)
+        merging.counts = {"records that differ": looked_at, "conflicts": planned.conflicts, "waiting": planned.waits}
     await inbox.forget_agreed(connection, course.subject, course.run)
     await failing.note_plan(connection, course.subject, course.run)
     await runs.replace_held(connection, course.subject, course.run)
-    await _hold_if_told(connection, course)
+    await _guard(connection, course, planned)
 
 
-async def _hold_if_told(connection: Conn, course: Course) -> None:
+async def _guard(connection: Conn, course: Course, planned: Planned) -> None:
+    course.planned = planned
+    async with stepping(connection, course, StepName.GUARD) as going:
+        course.log.guard_reasons = planned.verdict.reasons
+        for reason in planned.verdict.reasons:
+            going.issue(reason)
     if course.may is Pass.NOTHING:
-        course.status = "held"
-        await runs.end(connection, course.run, "held")
+        await close(connection, course, "held")
+
+
+def _counts(planned: Planned) -> dict[str, int]:
+    tally = planned.tally
+    return {"creates": tally.creates, "updates": tally.updates, "deletes": tally.deletes}
 
 
 async def persist(connection: Conn, course: Course, merged: Merge, *, deletes: bool) -> None:
     """Carry out the plan's creates and updates, or its deletes; what has moved meanwhile is merged again.
 
-    Nothing is written before what it may change is kept: where that fails, so does the run.
+    Nothing is written before what it may change is kept. BackupError.
     """
-    if not await _back_up(connection, course):
-        await runs.end(connection, course.run, course.status)
-        return
-    persisting = Persisting(connection, course.run, course.terms, course.sides)
-    await persisting.persist(deletes=deletes)
+    await keep_first(connection, course)
+    persisting = Persisting(connection, course.run, course.terms, course.sides, course.progress)
+    await _carry_out(connection, course, persisting, deletes=deletes)
     for _ in range(_ATTEMPTS_MAX):
         stale = await runs.numbers_with(connection, course.run, "stale")
         if not stale:
@@ -128,29 +94,54 @@ async def persist(connection: Conn, course: Course, merged: Merge, *, deletes: b
         await look_again(connection, subject.number, course.terms, course.sides, stale)
         await fetch_hub(connection, subject, course.terms, course.sides)
         await plan_anew(connection, course.run, stale, merged)
-        await persisting.persist(deletes=deletes)
+        await _carry_out(connection, course, persisting, deletes=deletes)
     await give_up(connection, course.run, await runs.numbers_with(connection, course.run, "stale"))
 
 
-async def _back_up(connection: Conn, course: Course) -> bool:
-    """Keep what the plan may change, if that is not done yet; whether the run may go on. Else it is `failed`."""
-    try:
-        course.backup = await backup.back_up(connection, course.run, course.terms) or course.backup
-    except BackupError as fault:
-        course.backup, course.status = BackedUp(failure=str(fault)), "failed"
-    return course.status != "failed"
+async def _carry_out(connection: Conn, course: Course, persisting: Persisting, *, deletes: bool) -> None:
+    """Hub before SIS; a side that is not written takes no step."""
+    reach = course.sides.reach(course.terms)
+    if reach.hub:
+        planned = await runs.count_to_do(connection, course.run, "planned", deletes=deletes)
+        async with stepping(connection, course, StepName.PERSIST_HUB, planned) as going:
+            await persisting.to_hub(deletes=deletes)
+            await _tell_writes(connection, course, "hub", going)
+    else:
+        await persisting.to_hub(deletes=deletes)
+    if reach.sis:
+        planned = await runs.count_to_do(connection, course.run, "halfway", deletes=deletes)
+        async with stepping(connection, course, StepName.PERSIST_SIS, planned) as going:
+            await persisting.to_sis(deletes=deletes)
+            await _tell_writes(connection, course, "sis", going)
 
 
-async def finish(connection: Conn, course: Course) -> str:
-    """The status that a run ends with."""
+async def _tell_writes(connection: Conn, course: Course, side: SideName, going: Going) -> None:
+    going.counts = await reports.count_writes(connection, course.run, side) or {"done": 0}
+    if failed := sum(count for result, count in going.counts.items() if result in _FAILED):
+        going.issue(f"{failed:,} writes failed")
+
+
+async def finish(connection: Conn, course: Course, now: datetime) -> None:
+    """The run ends, with the status that its steps and records come to."""
+    terms = course.terms
     await failing.note_run(connection, course.run)
-    counts = await runs.count_outcomes(connection, course.run)
-    faults = sum(fetched.invalid for fetched in (course.hub, course.sis) if fetched is not None)
-    faults += course.backup is not None and bool(course.backup.issue)
-    with_issues = faults or any(counts.get(what) for what in ("conflict", "waits", "stale", "failed", "unknown"))
-    course.status = "finishedWithIssues" if with_issues else "success"
-    await runs.end(connection, course.run, course.status)
-    return course.status
+    overdue, first = await reports.awaited_since(
+        connection, course.subject, now - timedelta(days=terms.awaiting_days), _OVERDUE_NAMED
+    )
+    if overdue:
+        named = ", ".join(f"{each.name} (since {each.since:%Y-%m-%d})" for each in first)
+        course.log.notes.append(
+            f"{overdue:,} records were written to the SIS and no feed has shown them for {terms.awaiting_days} days: "
+            f"{named}{', …' if overdue > len(first) else ''}. Look whether the SIS takes up what is written to it."
+        )
+    counts = Counter(await runs.count_outcomes(connection, course.run))
+    if course.planned is not None and course.dry:
+        counts += Counter(conflict=course.planned.conflicts, waits=course.planned.waits)
+    held_apart = course.planned is not None and course.may is Pass.NO_DELETES
+    if overdue or counts["moved"] or held_apart:
+        counts["stale"] += 1  # somebody has to know
+    steps = [step for step in course.log.steps if step.name is not StepName.GUARD]
+    await close(connection, course, status_of(steps, counts))
 
 
 async def approve(connection: Conn, course: Course, merged: Merge, by: str) -> UUID | None:
@@ -158,61 +149,70 @@ async def approve(connection: Conn, course: Course, merged: Merge, by: str) -> U
 
     Those that have are planned again in a run of their own, which is held; its id, None if there are none.
     """
-    subject = await seen.find_subject(connection, course.terms.feed, course.terms.entity)
-    if not await runs.hold(connection, subject.number):
-        raise InProgressError(f"a run of {course.terms.entity} of {course.terms.feed} is going on")
-    await roll_up(connection, subject.number, course.terms, course.sides)
-    await fetch_hub(connection, subject, course.terms, course.sides)
+    terms, sides = course.terms, course.sides
+    subject = await seen.find_subject(connection, terms.feed, terms.entity)
+    await roll_up(connection, subject.number, terms, sides, course.run)
+    await fetch_hub(connection, subject, terms, sides)
     shown = await runs.numbers_with(connection, course.run, "planned")
-    await look_again(connection, subject.number, course.terms, course.sides, shown)
-    held = None
+    await look_again(connection, subject.number, terms, sides, shown)
+    held, count = None, 0
     async with connection.transaction():
         async for moved in moved_since(connection, course.run, merged):
-            held = held or await runs.begin(
-                connection, course.subject, await _group(connection, course.run), "approval"
-            )
+            held = held or await _held_anew(connection, course)
             await runs.store_plan(connection, held, moved)
+            count += len(moved)
         await runs.decide(connection, course.run, "running", by)
+        course.log.notes.append(f"approved by {by}")
         if held is not None:
+            course.log.notes.append(f"{count:,} records had moved since they were shown, and are held anew")
             await restores.pass_on(connection, course.run, held)
             await runs.end(connection, held, "held")
     return held
 
 
-async def undo(connection: Conn, terms: Terms, sides: Sides, run: UUID, now: datetime) -> Course:
-    """A run that takes another one back, planned and judged as any; its status is `running` or `held`."""
-    subject = await seen.find_subject(connection, terms.feed, terms.entity)
-    await fetch_hub(connection, subject, terms, sides)
-    course = Course(
-        await runs.begin(connection, subject.number, uuid4(), "undo", undoes=run), subject.number, terms, sides
-    )
+async def _held_anew(connection: Conn, course: Course) -> UUID:
+    """A run for what has moved since a plan was shown."""
+    found = await runs.find(connection, course.run)
+    assert found is not None, "the run is there"
+    held = await runs.begin(connection, course.subject, found.group_id, "approval", course.terms.basis)
+    log = Logbook(notes=[f"what had moved when {course.run} was approved"])
+    await runs.note_log(connection, held, log.text())
+    return held
+
+
+async def undo(connection: Conn, course: Course, run: UUID, now: datetime) -> None:
+    """Plan what takes another run back, judged as any plan: the status is `running` or `held` then."""
+    terms, sides = course.terms, course.sides
+    async with stepping(connection, course, StepName.FETCH_HUB) as going:
+        subject = await seen.find_subject(connection, terms.feed, terms.entity)
+        found = await fetch_hub(connection, subject, terms, sides)
+        going.counts = {"records": found.records}
     written = await journal.written(connection, run)
-    await look_again(connection, subject.number, terms, sides, written)
+    async with stepping(connection, course, StepName.FETCH_SIS):
+        await look_again(connection, subject.number, terms, sides, written)
     merged = undo_with(connection, terms, run, now, sides.reach(terms))
-    told = course.run, subject.number, terms, merged, written, now.date()
-    course.planned = await plan_again(connection, *told)
-    await _hold_if_told(connection, course)
-    return course
+    async with stepping(connection, course, StepName.PLAN) as going:
+        told = course.run, subject.number, terms, merged, written, now.date()
+        planned = await plan_again(connection, *told)
+        going.counts = _counts(planned)
+    await _guard(connection, course, planned)
 
 
-async def restore(connection: Conn, terms: Terms, sides: Sides, found: backup.Found) -> Course:
-    """A run that puts an entity back to what a backup has of it: planned, and held. BackupError: nothing was changed.
-
-    Raises InProgressError, HomeroomError, OSError.
-    """
+async def restore(connection: Conn, course: Course, found: Found) -> None:
+    """Plan what puts an entity back to what a backup has of it: held. BackupError: nothing was changed."""
+    terms, sides = course.terms, course.sides
     subject = await seen.find_subject(connection, terms.feed, terms.entity)
-    if not await runs.hold(connection, subject.number):
-        raise InProgressError(f"a run of {terms.entity} of {terms.feed} is going on")
-    await prepare(connection, subject.number, terms, found)
-    await roll_up(connection, subject.number, terms, sides)
-    hub = await fetch_hub(connection, subject, terms, sides)
-    await look_at_all(connection, subject.number, terms, sides)
-    async with connection.transaction():
-        run = await runs.begin(connection, subject.number, uuid4(), "restore")
-        planned = await plan_restore(connection, run, subject.number, terms, sides.reach(terms), found)
-        await runs.replace_held(connection, subject.number, run)
-        await runs.end(connection, run, "held")
-    return Course(run, subject.number, terms, sides, "held", hub, planned=planned)
+    await roll_up(connection, subject.number, terms, sides, course.run)
+    async with stepping(connection, course, StepName.FETCH_HUB) as going:
+        course.hub = await fetch_hub(connection, subject, terms, sides)
+        going.counts = {"records": course.hub.records}
+    async with stepping(connection, course, StepName.FETCH_SIS):
+        await look_at_all(connection, subject.number, terms, sides)
+    async with stepping(connection, course, StepName.PLAN) as going, connection.transaction():
+        planned = await plan_restore(connection, course.run, subject.number, terms, sides.reach(terms), found)
+        await runs.replace_held(connection, subject.number, course.run)
+        going.counts = _counts(planned)
+    await _guard(connection, course, planned)
 
 
 async def writes_of(connection: Conn, run: UUID, numbers: Sequence[int]) -> dict[int, Wrote]:
@@ -256,9 +256,3 @@ async def merge_now(connection: Conn, terms: Terms, sides: Sides, now: datetime)
     """By what a run that undoes or restores nothing merges."""
     links = {entity: await records.links(connection, terms.feed, entity) for entity in sorted(terms.after)}
     return merge_with(terms, Links(links), now, sides.reach(terms), sides.sis)
-
-
-async def _group(connection: Conn, run: UUID) -> UUID:
-    found = await runs.find(connection, run)
-    assert found is not None, "the run is there"
-    return found.group_id

@@ -116,9 +116,15 @@ create table run (
     runner text not null,
     -- running | success | finishedWithIssues | noData | held | failed | cancelled
     status text not null default 'running',
-    settings_version integer not null,
-    -- What was set for this run alone.
+    -- The settings by which it goes: '' and 0 where nobody pushed any.
+    settings_state text not null default '',
+    settings_version integer not null default 0,
+    -- What was set for this run alone, by dotted path.
     overrides text not null default '{}',
+    -- It stops at the plan.
+    dry boolean not null default false,
+    -- Its steps, notes and guard reasons as it goes, so that the report of one that was killed has them.
+    log text not null default '{"steps": [], "notes": [], "guardReasons": []}',
     begun_at timestamptz not null default now(),
     beats_at timestamptz not null default now(),
     ended_at timestamptz,
@@ -144,6 +150,20 @@ create table planned (
     detail text not null default '',
     primary key (run, record)
 );
+
+-- What failed verification when a run looked, for its report: the record may be mended since.
+create table left_out (
+    number bigint primary key generated always as identity,
+    run uuid not null references run on delete cascade,
+    side text not null,
+    -- Null: it names no key that could be kept.
+    record bigint,
+    -- Where it stands, as people find it: `Student.csv row 17`.
+    place text not null,
+    faults text not null
+);
+
+create index left_out_of on left_out (run, record);
 
 -- Every write to either side: the intent before it, the result after it. What has no result was cut by a crash.
 create table journal (

@@ -24,4 +24,4 @@ class Sides:
     def reach(self, terms: Terms) -> Reach:
         """What of a plan can be carried out: what settings allow, and the connector can do."""
         writes_sis = terms.persists_sis and self.sis.abilities.write
-        return Reach(self.sis.fields, terms.schools, hub=terms.persists_hub, sis=writes_sis)
+        return Reach(self.sis.fields, terms.schools, hub=terms.persists_hub, sis=writes_sis, only=terms.only)

@@ -22,6 +22,18 @@ class Backups:
 
 
 @dataclass(frozen=True, slots=True)
+class Basis:
+    """The settings by which a run goes: their state and version, and by path what was set for this run alone."""
+
+    state: str = ""
+    version: int = 0
+    overrides: Mapping[str, object] = field(default_factory=dict)
+
+
+NO_BASIS = Basis()
+
+
+@dataclass(frozen=True, slots=True)
 class Terms:
     """One entity of one feed.
 
@@ -48,11 +60,16 @@ class Terms:
     feeds_before_delete: int = 2
     complete_every_hours: int = 20
     """A SIS that gives deltas is asked for everything, if it last was so long ago: deltas say nothing of deletes."""
+    awaiting_days: int = 14
+    """What was written to the SIS and no feed has shown for so long is named in the report."""
     allow_empty: bool = False
     fetches_hub: bool = True
     fetches_sis: bool = True
     persists_hub: bool = True
     persists_sis: bool = True
+    basis: Basis = NO_BASIS
+    only: frozenset[str] | None = None
+    """Just the records of these schools are merged in this run; None: all."""
 
     def type_of(self, school_year: int | None) -> str | None:
         """The notification type of a record; None for a year that is not allowed."""

@@ -20,6 +20,7 @@ import zstandard
 from homeroom_merge.backup import back_up, find
 from homeroom_merge.backup_file import BackupError, Header, Reader, Writer
 from homeroom_merge.connectors.sql import SqlDatabase
+from homeroom_merge.report.model import StepName
 from homeroom_merge.run import Course
 from homeroom_merge.store import runs
 from homeroom_merge.terms import Backups, Terms
@@ -132,9 +133,9 @@ async def test_without_a_backup_nothing_is_written(school: School, file: File, p
     rule = school.change
     keep_at(school, place)
     course = await school.merge()
-    assert (course.status, course.backup and said in course.backup.failure) == ("failed", True)
-    assert course.backup is not None
-    assert "[backup] in the settings" in course.backup.failure
+    (step,) = (step for step in course.log.steps if step.name is StepName.BACKUP)
+    assert (course.status, said in step.message) == ("failed", True)
+    assert "[backup] in the settings" in step.message
     assert (await school.own.fetchval(UNWRITTEN), await school.hub(), file.rows()) == before
     assert await school.own.fetchval("select status from homeroom_merge.run where id = $1", course.run) == "failed"
     school.change = rule

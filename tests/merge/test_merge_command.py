@@ -15,12 +15,13 @@ import pytest
 
 from homeroom import Client
 from homeroom.answers import RecordAnswer
+from homeroom_merge.store.connection import connect
 from tests.merge.interchanges import ORGANIZATIONS, put, student
 from tests.processes import prepare_node, running_node
 
 COMMAND = str(Path(sys.executable).parent / "homeroom-merge")
 ORGANIZATIONS_OF_THE_CORE = "code,name,parent\nO.1,Ministry,\nA.9,Elk,O.1\nS.91,Raven,A.9\n"
-HELD = 3
+FAILED, HELD, CANCELLED = 1, 3, 130
 
 
 @dataclass
@@ -85,11 +86,15 @@ def reports(said: str) -> dict[str, str]:
     return {each["entity"]: each["status"] for each in map(json.loads, said.splitlines())}
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 async def test_a_new_feed_is_set_up_merged_approved_and_taken_back(administrator: Administrator) -> None:
     do = administrator.do
     assert "has no settings" in await do("run", "--feed", "elk", exit_code=1)
     assert "version 1" in await do("settings", "push", "elk.toml", "--comment", "first")
+    shown = await do("plan", "--feed", "elk", exit_code=HELD)
+    assert "  + /firstName: Ada" in shown
+    assert "a first merge is always held" in shown
+    assert "homeroom-merge approve " in shown
     planned = reports(await do("plan", "--feed", "elk", "--json", exit_code=HELD))
     assert planned == {"SchoolAuthority": "held", "School": "held", "Student": "held"}
     await do("run", "--feed", "elk", exit_code=HELD)
@@ -103,6 +108,10 @@ async def test_a_new_feed_is_set_up_merged_approved_and_taken_back(administrator
     await do("report", of_students, "--html", "students.html", "--csv", "students.csv")
     assert "<script" not in (administrator.folder / "students.html").read_text()
     assert len((administrator.folder / "students.csv").read_text().splitlines()) == 1 + 3
+    assert "All went well (success)" in await do("report", of_students)
+    head, *records = map(json.loads, (await do("report", of_students, "--json")).splitlines())
+    assert (head["status"], head["settings"]["version"], len(records)) == ("success", 1, 3)
+    assert json.loads(await do("runs", "--feed", "elk", "--json", "--limit", "1"))[0]["status"] == "success"
     assert reports(await do("undo", of_students, "--feed", "elk", "--json")) == {"Student": "success"}
     (head, *records) = (await do("run", "--feed", "elk", "--entity", "Student", "--json")).splitlines()
     assert (json.loads(head)["summary"]["writes"], records) == ({}, []), "what was taken back stays so"
@@ -127,6 +136,7 @@ async def test_a_whole_entity_is_put_back_from_its_backup(administrator: Adminis
     assert "cannot read the backup" in said
 
 
+@pytest.mark.timeout(300)
 async def test_what_is_wrong_is_said_with_what_to_do(administrator: Administrator) -> None:
     file = administrator.folder / "elk.toml"
     right = file.read_text()
@@ -205,3 +215,59 @@ async def test_what_cannot_be_decided_is_said_with_what_can(administrator: Admin
     assert "no write is unknown" in await do("lost", "1", "--feed", "elk", exit_code=1)
     for wrong in (("1",), ("--take", "hub"), ("1", "--value", "Ada")):
         await do(*decide, *wrong, exit_code=2)
+
+
+async def test_runs_tell_what_failed_what_was_set_and_what_nobody_may_ask_for(administrator: Administrator) -> None:
+    do = administrator.do
+    await do("settings", "push", "elk.toml")
+    assert "does not speak for S.92" in await do("run", "--feed", "elk", "--school", "S.92", exit_code=1)
+    told = await do(
+        "plan", "--feed", "elk", "--school", "S.91", "--set", "defaults.absences=3", "--json", exit_code=HELD
+    )
+    heads = {head["entity"]: head for head in map(json.loads, told.splitlines())}
+    assert heads["School"]["settings"] == {
+        "state": "default",
+        "version": 1,
+        "overrides": {"defaults.absences": 3, "schools": ["S.91"]},
+    }
+    assert heads["Student"]["summary"]["outcomes"] == {}, "none of them is of this school alone"
+    (administrator.folder / "exports" / "EducationOrganization.xml").write_text("<cut")
+    said = await do("run", "--feed", "elk", exit_code=FAILED)
+    assert "SchoolAuthority: " in said
+    listed = json.loads(await do("runs", "--feed", "elk", "--limit", "3", "--json"))
+    assert {each["entity"]: each["status"] for each in listed} == {
+        "SchoolAuthority": "failed",
+        "School": "cancelled",
+        "Student": "cancelled",
+    }
+    assert "there is no report of" in await do("report", "00000000-0000-0000-0000-000000000000", exit_code=1)
+    assert "No such file" in await do("report", listed[0]["run"], "--csv", "nowhere/a.csv", exit_code=1)
+
+
+@pytest.mark.timeout(300)
+async def test_who_ends_it_in_the_middle_finds_it_cancelled(
+    administrator: Administrator, database_of_test: str
+) -> None:
+    administrator.environment["HOMEROOM_MERGE_DATABASE_URL"] = database_of_test
+    await administrator.do("settings", "push", "elk.toml")
+    arguments = [COMMAND, "run", "--feed", "elk", "--json"]
+    folder, environment = administrator.folder, administrator.environment
+    own = await connect(database_of_test)
+    try:
+        locked = own.transaction()
+        await locked.start()
+        await own.execute("lock table planned in access exclusive mode")
+        async with await anyio.open_process(arguments, cwd=folder, env=environment, stderr=None) as process:
+            while not await own.fetchval("select count(*) from pg_locks where not granted"):
+                await anyio.sleep(0.01)
+            process.terminate()
+            await locked.rollback()
+            with anyio.fail_after(60):
+                assert process.stdout is not None
+                said = b"".join([chunk async for chunk in process.stdout])
+                await process.wait()
+        assert process.returncode == CANCELLED
+        assert reports(said.decode()) == {"SchoolAuthority": "cancelled"}
+        assert await own.fetchval("select count(*) from run where status = 'running'") == 0
+    finally:
+        await own.close()

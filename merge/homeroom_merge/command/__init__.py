@@ -1,4 +1,8 @@
-"""The `homeroom-merge` command. Exit codes: 0 done, 1 refused or failed (said on stderr), 2 wrong usage, 3 held."""
+"""The `homeroom-merge` command.
+
+Exit codes: 0 done (what needs somebody is named on stderr), 1 refused, failed or no data, 2 wrong usage, 3 held, 130
+cancelled.
+"""
 
 import typer
 
@@ -7,6 +11,7 @@ from homeroom_merge.command.formatter import formatter_app
 from homeroom_merge.command.health import health_app
 from homeroom_merge.command.inbox import inbox_app
 from homeroom_merge.command.own import own_app
+from homeroom_merge.command.reports import reports_app
 from homeroom_merge.command.runs import runs_app
 from homeroom_merge.command.settings import settings_app
 
@@ -16,6 +21,7 @@ app.add_typer(backups_app)
 app.add_typer(inbox_app)
 app.add_typer(own_app)
 app.add_typer(health_app)
+app.add_typer(reports_app)
 app.add_typer(settings_app, name="settings")
 app.add_typer(formatter_app, name="formatter")
 

@@ -29,7 +29,7 @@ def health(
     """Everything that fails now: how often, since when, when it was last tried, and what to do."""
 
     async def work(connection: asyncpg.Connection) -> list[Ailment]:
-        settings = await settings_of(connection, feed)
+        settings, _ = await settings_of(connection, feed)
         awaiting_days = {name: entity.awaiting_days for name, entity in settings.entity.items()}
         return await ailments(connection, feed, awaiting_days)
 

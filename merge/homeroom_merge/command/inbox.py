@@ -108,8 +108,8 @@ def decide(
         elif take is not None:
             await _take(connection, entry, take, by)
         else:
-            settings = await settings_of(connection, feed)
-            async with opened(settings, connection, lambda *_: None, data_dir, [entry.entity]) as group:
+            settings, _ = await settings_of(connection, feed)
+            async with opened(settings, connection, data_dir, entities=[entry.entity]) as group:
                 await inbox.set_value(connection, entry, typed, group, by)
         return [entry]
 

@@ -1,6 +1,7 @@
 """What all commands share: where the state is, how refusals are said."""
 
 import asyncio
+import signal
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,8 +18,8 @@ from homeroom_merge.feed_secrets import MissingSecretError
 from homeroom_merge.formatters.mapping import MappingFaults
 from homeroom_merge.inbox import InboxError
 from homeroom_merge.installed import FormatterError
+from homeroom_merge.opening import InProgressError
 from homeroom_merge.pointing import NoSuchFieldError
-from homeroom_merge.run import InProgressError
 from homeroom_merge.settings.model import Settings, SettingsError
 from homeroom_merge.settings.reading import read_settings
 from homeroom_merge.sources import SourceError
@@ -26,6 +27,7 @@ from homeroom_merge.store import place
 from homeroom_merge.store import settings as stored
 from homeroom_merge.store.schema import OtherSchemaError
 from homeroom_merge.store.settings import NoSuchStateError, SettingsMovedError
+from homeroom_merge.terms import Basis
 
 T = TypeVar("T")
 
@@ -43,6 +45,8 @@ By = Annotated[str, typer.Option("--by", help="Who says so: it is kept.")]
 FeedName = Annotated[str, typer.Option("--feed", help="The feed's name.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 DATA_DIR = Path("homeroom-merge-data")
+CANCELLED = 130
+"""The exit code of what somebody ended: Ctrl-C, or SIGTERM."""
 
 EXPECTED = (
     SettingsError,
@@ -61,6 +65,7 @@ EXPECTED = (
     HubError,
     OSError,
     asyncpg.PostgresError,
+    asyncpg.InterfaceError,
 )
 
 
@@ -68,18 +73,24 @@ class RefusedError(Exception):
     """What was asked cannot be done; the message says why."""
 
 
-async def settings_of(connection: asyncpg.Connection, feed: str, overrides: Sequence[str] = ()) -> Settings:
-    """Those in force today. RefusedError, SettingsError."""
+async def settings_of(
+    connection: asyncpg.Connection, feed: str, overrides: Sequence[str] = ()
+) -> tuple[Settings, Basis]:
+    """Those in force today, and what they are called. RefusedError, SettingsError."""
     found = await stored.in_force(connection, feed, datetime.now(UTC).date())
     if found is None:
         raise RefusedError(f"the feed {feed} has no settings: homeroom-merge settings push FILE")
-    return read_settings(found.toml, overrides)
+    settings = read_settings(found.toml, overrides)
+    return settings, Basis(found.state_name, found.version, settings.overrides)
 
 
 def with_state(database_url: str, data_dir: Path, work: Callable[[asyncpg.Connection], Awaitable[T]]) -> T:
-    """Do one piece of work on the state; what is refused is said, with exit code 1."""
+    """Do one piece of work on the state; what is refused is said, with exit code 1. SIGTERM is as Ctrl-C."""
 
     async def connected(url: str) -> T:
+        task = asyncio.current_task()
+        assert task is not None, "it runs"
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
         async with place.opened(url) as connection:
             return await work(connection)
 
@@ -89,3 +100,6 @@ def with_state(database_url: str, data_dir: Path, work: Callable[[asyncpg.Connec
     except (*EXPECTED, RefusedError) as refused:
         err.print(f"homeroom-merge: {refused}", style="red", markup=False, highlight=False, soft_wrap=True)
         raise typer.Exit(1) from None
+    except (asyncio.CancelledError, KeyboardInterrupt):
+        err.print("homeroom-merge: cancelled", style="red")
+        raise typer.Exit(CANCELLED) from None

@@ -127,10 +127,10 @@ async def _field(
     connection: asyncpg.Connection, data_dir: Path, feed: str, record: str, field: str, entity: str | None
 ) -> AsyncIterator[tuple[Group, Named, str]]:
     """The feed's group, the record and the field that somebody means."""
-    settings = await settings_of(connection, feed)
+    settings, _ = await settings_of(connection, feed)
     found = await inbox.record_of(connection, feed, record, entity)
     if found.entity not in settings.entity or not settings.entity[found.entity].enabled:
         raise RefusedError(f"the settings enable no {found.entity}")
-    async with opened(settings, connection, lambda *_: None, data_dir) as group:
+    async with opened(settings, connection, data_dir) as group:
         bodies = [body for body in (found.hub, found.sis) if body is not ABSENT]
         yield group, found, field_of(field, group.terms_of(found.entity).shape, bodies)

@@ -1,6 +1,11 @@
-"""`homeroom-merge run`, `plan`, `approve`, `discard`, `undo`, `restore`, `report`, `runs`."""
+"""`homeroom-merge run`, `plan`, `approve`, `discard`, `undo`, `restore`."""
 
-from collections.abc import Sequence
+import asyncio
+import os
+import shlex
+from collections.abc import AsyncIterator, Awaitable, Sequence
+from contextlib import aclosing, suppress
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -8,9 +13,9 @@ from uuid import UUID
 
 import asyncpg
 import typer
-from rich.table import Column, Table
 
 from homeroom_merge.assembly import opened
+from homeroom_merge.command import sample
 from homeroom_merge.command.invocation import (
     DATA_DIR,
     AsJson,
@@ -18,24 +23,23 @@ from homeroom_merge.command.invocation import (
     DataDir,
     FeedName,
     RefusedError,
-    err,
     out,
     settings_of,
     with_state,
 )
-from homeroom_merge.report.lines import to_json
-from homeroom_merge.report.model import Report
-from homeroom_merge.report.page import to_html
-from homeroom_merge.report.sheet import to_csv
-from homeroom_merge.reporting import keep, kept
-from homeroom_merge.run import Course
-from homeroom_merge.store import reports
+from homeroom_merge.command.outcome import show
+from homeroom_merge.command.progress import Shown
+from homeroom_merge.group import Group
+from homeroom_merge.report.model import RecordEntry, Report
+from homeroom_merge.reporting import entries
 from homeroom_merge.store import runs as store
 
 runs_app = typer.Typer()
 
-_HELD = 3
 Entities = Annotated[list[str] | None, typer.Option("--entity", help="Just this one; may be given several times.")]
+Schools = Annotated[
+    list[str] | None, typer.Option("--school", help="Just the records of this school; may be given several times.")
+]
 Overrides = Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE for this run alone.")]
 Runs = Annotated[list[UUID], typer.Argument(help="Ids of runs.")]
 HeldRuns = Annotated[list[UUID] | None, typer.Argument(help="Ids of runs; none: all that are held.")]
@@ -45,26 +49,28 @@ HeldRuns = Annotated[list[UUID] | None, typer.Argument(help="Ids of runs; none: 
 def run(
     feed: FeedName,
     entity: Entities = None,
+    school: Schools = None,
     set_: Overrides = None,
     database_url: DatabaseUrl = "",
     data_dir: DataDir = DATA_DIR,
     as_json: AsJson = False,
 ) -> None:
     """Merge both sides. What the guards hold is shown and waits; exit code 3 then."""
-    _merge(feed, entity or (), set_ or (), database_url, data_dir, as_json=as_json, dry=False)
+    _merge(feed, (entity or (), school or ()), set_ or (), database_url, data_dir, as_json=as_json, dry=False)
 
 
 @runs_app.command()
 def plan(
     feed: FeedName,
     entity: Entities = None,
+    school: Schools = None,
     set_: Overrides = None,
     database_url: DatabaseUrl = "",
     data_dir: DataDir = DATA_DIR,
     as_json: AsJson = False,
 ) -> None:
     """The same, stopped before anything is written."""
-    _merge(feed, entity or (), set_ or (), database_url, data_dir, as_json=as_json, dry=True)
+    _merge(feed, (entity or (), school or ()), set_ or (), database_url, data_dir, as_json=as_json, dry=True)
 
 
 @runs_app.command()
@@ -78,13 +84,14 @@ def approve(
 ) -> None:
     """Let held plans go on; records that have moved since are planned again and held."""
 
-    async def work(connection: asyncpg.Connection) -> list[Report]:
-        async with opened(await settings_of(connection, feed), connection, _say, data_dir) as group:
-            return await _kept(
-                connection, await group.approve(await _held(connection, feed, runs), datetime.now(UTC), by)
-            )
+    async def work(connection: asyncpg.Connection) -> Ended:
+        held = await _held(connection, feed, runs)
+        settings, basis = await settings_of(connection, feed)
+        with Shown() as progress:
+            async with opened(settings, connection, data_dir, progress, basis) as group:
+                return Ended(await _reports(group, group.approve(held, datetime.now(UTC), by)))
 
-    _show(with_state(database_url, data_dir, work), as_json=as_json)
+    _show(with_state(database_url, data_dir, work), data_dir, as_json=as_json)
 
 
 @runs_app.command()
@@ -112,11 +119,13 @@ def undo(
 ) -> None:
     """Take back what runs have changed, where it still stands; the rest becomes conflicts."""
 
-    async def work(connection: asyncpg.Connection) -> list[Report]:
-        async with opened(await settings_of(connection, feed), connection, _say, data_dir) as group:
-            return await _kept(connection, await group.undo(runs, datetime.now(UTC)))
+    async def work(connection: asyncpg.Connection) -> Ended:
+        settings, basis = await settings_of(connection, feed)
+        with Shown() as progress:
+            async with opened(settings, connection, data_dir, progress, basis) as group:
+                return Ended(await _reports(group, group.undo(runs, datetime.now(UTC))))
 
-    _show(with_state(database_url, data_dir, work), as_json=as_json)
+    _show(with_state(database_url, data_dir, work), data_dir, as_json=as_json)
 
 
 @runs_app.command()
@@ -133,53 +142,18 @@ def restore(
 ) -> None:
     """Put a whole entity back to what it was before a run wrote. Always held first: exit code 3."""
 
-    async def work(connection: asyncpg.Connection) -> list[Report]:
-        async with opened(await settings_of(connection, feed), connection, _say, data_dir) as group:
-            return await _kept(connection, [await group.restore(run, place)])
+    async def work(connection: asyncpg.Connection) -> Ended:
+        settings, basis = await settings_of(connection, feed)
+        with Shown() as progress:
+            async with opened(settings, connection, data_dir, progress, basis) as group:
+                return Ended(await _reports(group, group.restore(run, place)))
 
-    _show(with_state(database_url, data_dir, work), as_json=as_json)
-
-
-@runs_app.command("runs")
-def list_runs(
-    feed: FeedName,
-    limit: Annotated[int, typer.Option(min=1, max=1_000)] = 20,
-    database_url: DatabaseUrl = "",
-    data_dir: DataDir = DATA_DIR,
-) -> None:
-    """The last runs of a feed."""
-    table = Table(Column("run", no_wrap=True), "entity", "status", "begun")
-    for each, head in with_state(database_url, data_dir, lambda connection: reports.latest(connection, feed, limit)):
-        table.add_row(str(each), head.entity, head.status, head.begun_at.isoformat(timespec="seconds"))
-    out.print(table)
-
-
-@runs_app.command()
-def report(
-    run: Annotated[UUID, typer.Argument(help="The id of a run.")],
-    html: Annotated[Path | None, typer.Option(help="Write one self-contained HTML file.")] = None,
-    csv: Annotated[Path | None, typer.Option(help="Write the records as CSV.")] = None,
-    database_url: DatabaseUrl = "",
-    data_dir: DataDir = DATA_DIR,
-) -> None:
-    """The report of a run: lines of JSON, or a file for people."""
-    found = with_state(database_url, data_dir, lambda connection: kept(connection, run))
-    if found is None:
-        err.print(f"homeroom-merge: there is no report of {run}", style="red")
-        raise typer.Exit(1)
-    head, entries = found
-    if html is not None:
-        html.write_text(to_html(head, entries), encoding="utf-8")
-    if csv is not None:
-        csv.write_text("".join(to_csv(entries)), encoding="utf-8", newline="")
-    if html is None and csv is None:
-        for line in to_json(head, entries):
-            typer.echo(line.decode().rstrip("\n"))
+    _show(with_state(database_url, data_dir, work), data_dir, as_json=as_json)
 
 
 def _merge(
     feed: str,
-    entities: Sequence[str],
+    only: tuple[Sequence[str], Sequence[str]],
     overrides: Sequence[str],
     database_url: str,
     data_dir: Path,
@@ -187,12 +161,53 @@ def _merge(
     as_json: bool,
     dry: bool,
 ) -> None:
-    async def work(connection: asyncpg.Connection) -> list[Report]:
-        settings = await settings_of(connection, feed, overrides)
-        async with opened(settings, connection, _say, data_dir, entities) as group:
-            return await _kept(connection, await group.run(datetime.now(UTC), dry=dry))
+    entities, schools = only
 
-    _show(with_state(database_url, data_dir, work), as_json=as_json)
+    async def work(connection: asyncpg.Connection) -> Ended:
+        settings, basis = await settings_of(connection, feed, overrides)
+        basis = replace(basis, overrides={**basis.overrides, **({"schools": list(schools)} if schools else {})})
+        with Shown() as progress:
+            async with opened(settings, connection, data_dir, progress, basis, entities, schools) as group:
+                reports = await _reports(group, group.run(datetime.now(UTC), dry=dry))
+        return Ended(reports, await _samples(connection, reports) if dry else [])
+
+    _show(with_state(database_url, data_dir, work), data_dir, as_json=as_json)
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How runs ended, and lines that show some of what was planned."""
+
+    reports: list[Report]
+    samples: Sequence[str] = ()
+
+
+async def _reports(group: Group, working: Awaitable[object]) -> list[Report]:
+    """The reports of what has begun, also where somebody ends it in between."""
+    with suppress(asyncio.CancelledError):
+        await working
+    return [course.report for course in group.courses if course.report is not None]
+
+
+async def _samples(connection: asyncpg.Connection, reports: Sequence[Report]) -> list[str]:
+    """The first records of each plan, as differences."""
+    lines: list[str] = []
+    for each in reports:
+        async with aclosing(entries(connection, UUID(each.run))) as every:
+            shown = [entry async for entry in _first(every, sample.RECORDS_MAX)]
+        total = sum(each.summary.outcomes.values())
+        if shown:
+            lines += ["", f"{each.entity}: {len(shown)} of {total:,} records"]
+            lines += [line for entry in shown for line in sample.differences(entry)]
+    return lines
+
+
+async def _first(every: AsyncIterator[RecordEntry], count: int) -> AsyncIterator[RecordEntry]:
+    async for entry in every:
+        yield entry
+        count -= 1
+        if not count:
+            return
 
 
 async def _held(connection: asyncpg.Connection, feed: str, runs: Sequence[UUID] | None) -> Sequence[UUID]:
@@ -204,27 +219,9 @@ async def _held(connection: asyncpg.Connection, feed: str, runs: Sequence[UUID] 
     return runs or held
 
 
-async def _kept(connection: asyncpg.Connection, courses: Sequence[Course]) -> list[Report]:
-    return [await keep(connection, course) for course in courses]
-
-
-def _say(course: Course, step: str) -> None:
-    fetched = course.sis.records if course.sis is not None else 0
-    said = f"{course.terms.entity}: {step}" + (f", {fetched} records" if step == "fetch" else "")
-    err.print(said, markup=False, highlight=False)
-
-
-def _show(reports: Sequence[Report], *, as_json: bool) -> None:
-    if as_json:
-        for each in reports:
-            (line, *_) = to_json(each, ())
-            typer.echo(line.decode().rstrip("\n"))
-    else:
-        table = Table(Column("run", no_wrap=True), "entity", "status", "records", "why")
-        for each in reports:
-            records = ", ".join(f"{count} {outcome}" for outcome, count in each.summary.outcomes.items())
-            why = "; ".join((*each.guard_reasons, *(step.message for step in each.steps if step.message)))
-            table.add_row(each.run, each.entity, each.status, records, why)
-        out.print(table)
-    if any(each.status == "held" for each in reports):
-        raise typer.Exit(_HELD)
+def _show(ended: Ended, data_dir: Path, *, as_json: bool) -> None:
+    if not as_json:
+        for line in ended.samples:
+            out.print(line, markup=False, highlight=False, soft_wrap=True)
+    is_elsewhere = data_dir != DATA_DIR and "HOMEROOM_MERGE_DATA_DIR" not in os.environ
+    show(ended.reports, f" --data-dir {shlex.quote(str(data_dir))}" if is_elsewhere else "", as_json=as_json)

@@ -106,8 +106,13 @@ async def read_catalogue(hub: "Hub") -> Mapping[str, Mapping[str, Any]]:
 class Hub:
     """One organisation's view of the Core; errors are those of the SDK's tree."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, told: Callable[[int], None] = lambda _: None) -> None:
         self._client = client
+        self._told = told
+
+    def watched(self, told: Callable[[int], None]) -> "Hub":
+        """The same, telling of a fetch how many more records have come."""
+        return Hub(self._client, told)
 
     async def types(self) -> Sequence[Mapping[str, Any]]:
         """The Core's catalogue, as far as this client may use it."""
@@ -172,6 +177,7 @@ class Hub:
                         fetch.cursor = HubCursor(line["bookmark"], epoch)
                     else:
                         block.append(_live(line))
+                        self._told(1)
                         after = line["coreVersion"]
                         backoff = Backoff()
                     if len(block) == _PER_GET:
@@ -196,6 +202,7 @@ class Hub:
                 seen = await self.look(notification_type, page)
                 if any(each.version < listed[each.hub_id] for each in seen if each.version):
                     raise error(Code.NODE_BEHIND, "a node is behind the one that listed; fetch again")
+                self._told(len(seen))
                 yield seen
             fetch.cursor = HubCursor(entry["maxCoreVersion"], epoch)
             complete = entry["complete"]

@@ -10,6 +10,7 @@ from homeroom_merge.persisting.hub import HubWrites
 from homeroom_merge.persisting.settling import settled
 from homeroom_merge.persisting.sis import SisWrites
 from homeroom_merge.plan import Change
+from homeroom_merge.progress import UNWATCHED, Progress
 from homeroom_merge.sides import Sides
 from homeroom_merge.store import inbox, journal, runs
 from homeroom_merge.store import known as records
@@ -22,12 +23,13 @@ _AT_ONCE = 500
 class Persisting:
     """Carries out one run's plan. Everything it learns is written down before it goes on."""
 
-    def __init__(self, connection: Conn, run: UUID, terms: Terms, sides: Sides) -> None:
+    def __init__(self, connection: Conn, run: UUID, terms: Terms, sides: Sides, progress: Progress = UNWATCHED) -> None:
         self._connection = connection
         self._run = run
         self._terms = terms
+        self._progress = progress
         self._hub = HubWrites(connection, run, terms, sides.hubs)
-        self._sis = SisWrites(connection, run, terms, sides)
+        self._sis = SisWrites(connection, run, terms, sides, progress)
 
     async def resume(self) -> None:
         """Find out what became of writes that a crash cut off. Raises HomeroomError, OSError."""
@@ -37,11 +39,20 @@ class Persisting:
 
     async def persist(self, *, deletes: bool) -> None:
         """The planned creates and updates, or the deletes. Raises HomeroomError; what was done by then is known."""
+        await self.to_hub(deletes=deletes)
+        await self.to_sis(deletes=deletes)
+
+    async def to_hub(self, *, deletes: bool) -> None:
+        """What is written to the hub, if anything is; all that the SIS is to have then is halfway. HomeroomError."""
         async for page in self._pages("planned", deletes=deletes):
             await inbox.note_conflicts(self._connection, [(number, change.conflicts) for number, change in page])
             ready = await self._await_references(page)
             await self._without_writes([each for each in ready if _is_told(each[1])])
             await self._hub.write([each for each in ready if not _is_told(each[1])])
+            self._progress.advance(len(page))
+
+    async def to_sis(self, *, deletes: bool) -> None:
+        """What is halfway."""
         async for page in self._pages("halfway", deletes=deletes):
             await self._sis.write(page)
 

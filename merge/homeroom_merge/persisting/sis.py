@@ -16,6 +16,7 @@ from homeroom_merge.formatters.formatter import Reading
 from homeroom_merge.persisting.drafting import has_moved, key_of, says_nothing_new
 from homeroom_merge.persisting.settling import rendered, settled
 from homeroom_merge.plan import Change, Write
+from homeroom_merge.progress import UNWATCHED, Progress
 from homeroom_merge.records import Known, State
 from homeroom_merge.sides import Sides
 from homeroom_merge.sis.side import Draft, Outcome, Standing
@@ -35,10 +36,11 @@ _DOWN = "the SIS could not be reached"
 class SisWrites:
     """Makes one run's writes to the SIS. After each, the record is `halfway` no longer."""
 
-    def __init__(self, connection: Conn, run: UUID, terms: Terms, sides: Sides) -> None:
+    def __init__(self, connection: Conn, run: UUID, terms: Terms, sides: Sides, progress: Progress = UNWATCHED) -> None:
         self._connection = connection
         self._run = run
         self._sis, self._pacing = sides.sis, sides.pacing
+        self._progress = progress
         self._abilities = sides.sis.abilities
         self._may_look_early = self._abilities.conditional_write or not self._abilities.by_id
         self._given_up = 0
@@ -69,6 +71,7 @@ class SisWrites:
                 await self._tell(number, "failed", _DOWN)
             else:
                 await self._write(number, stands[number].known, change, keys[number], looked.get(keys[number]))
+            self._progress.advance(1)
 
     async def _write(self, number: int, known: Known, change: Change, key: str, standing: Standing | None) -> None:
         if can_look(self._abilities) and has_moved(known, standing):

@@ -37,9 +37,18 @@ class NotAReportError(Exception):
 
 def to_json(report: Report, entries: Iterable[RecordEntry]) -> Iterator[bytes]:
     """The lines of a report, each with its end."""
-    yield orjson.dumps(_report(report), option=orjson.OPT_APPEND_NEWLINE)
-    for entry in entries:
-        yield orjson.dumps(_entry(entry), option=orjson.OPT_APPEND_NEWLINE)
+    yield head_line(report)
+    yield from map(entry_line, entries)
+
+
+def head_line(report: Report) -> bytes:
+    """What is said of the run as a whole, with its end of line."""
+    return orjson.dumps(_report(report), option=orjson.OPT_APPEND_NEWLINE)
+
+
+def entry_line(entry: RecordEntry) -> bytes:
+    """One record, with its end of line."""
+    return orjson.dumps(_entry(entry), option=orjson.OPT_APPEND_NEWLINE)
 
 
 def from_json(lines: Iterable[bytes | str]) -> tuple[Report, Iterator[RecordEntry]]:
@@ -78,14 +87,15 @@ def _report(report: Report) -> Json:
             "version": report.settings_version,
             "overrides": report.overrides,
         },
-        "steps": [_step(step) for step in report.steps],
+        "steps": [step_json(step) for step in report.steps],
         "guardReasons": report.guard_reasons,
         "notes": report.notes,
         "summary": _summary(report.summary),
     }
 
 
-def _step(step: Step) -> Json:
+def step_json(step: Step) -> Json:
+    """A step as the report says it."""
     return {
         "name": step.name,
         "status": step.status,
@@ -161,14 +171,15 @@ def _report_from(said: Mapping[str, Any]) -> Report:
         said["settings"]["state"],
         said["settings"]["version"],
         said["settings"]["overrides"],
-        tuple(_step_from(step) for step in said["steps"]),
+        tuple(step_from(step) for step in said["steps"]),
         tuple(said["guardReasons"]),
         tuple(said["notes"]),
         _summary_from(said["summary"]),
     )
 
 
-def _step_from(said: Mapping[str, Any]) -> Step:
+def step_from(said: Mapping[str, Any]) -> Step:
+    """The step that `step_json` said."""
     name, status = StepName(said["name"]), StepStatus(said["status"])
     return Step(name, status, _moment(said["begunAt"]), _moment(said["endedAt"]), said["counts"], said["message"])
 

@@ -4,6 +4,7 @@ The report of a district has up to a million records; so records are never held 
 them, found in one pass by report_summary; they come beside it as an iterable, from the store.
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -216,4 +217,18 @@ def status_of(steps: Iterable[Step], outcomes: Mapping[str, int]) -> Status:
 def problems_of(entry: RecordEntry) -> tuple[Problem, ...]:
     """What is wrong with a record: what was said of it, else what became of its writes."""
     failed = (each for each in entry.writes if each.result in (Result.REFUSED, Result.TRANSIENT, Result.UNKNOWN))
-    return entry.problems or tuple(Problem(each.detail or each.result, side=each.write.side) for each in failed)
+    return entry.problems or tuple(_problem_of(each) for each in failed)
+
+
+def coded(text: str) -> tuple[int | None, str]:
+    """A message, and apart from it the Core's number with which it begins, if it does."""
+    found = _CODED.match(text)
+    return (int(found[1]), text[found.end() :]) if found else (None, text)
+
+
+_CODED = re.compile(r"(\d{4,5}): ")
+
+
+def _problem_of(each: Executed) -> Problem:
+    code, message = coded(each.detail)
+    return Problem(message or each.result, side=each.write.side, code=code)

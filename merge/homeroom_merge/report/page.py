@@ -15,6 +15,7 @@ from homeroom_merge.report.model import (
     RecordEntry,
     Report,
     Status,
+    Step,
     StepName,
     StepStatus,
     name_of,
@@ -30,7 +31,7 @@ VALUE_MAX = 200
 BODY_MAX = 2_000
 """Characters shown of a value, and of a body."""
 
-_VERDICTS: Mapping[Status, str] = {
+VERDICTS: Mapping[Status, str] = {
     Status.SUCCESS: "All went well",
     Status.FINISHED_WITH_ISSUES: "Done, but some records need you",
     Status.NO_DATA: "The feed was empty: nothing was done",
@@ -38,7 +39,7 @@ _VERDICTS: Mapping[Status, str] = {
     Status.FAILED: "Failed",
     Status.CANCELLED: "Cancelled",
 }
-_STEPS: Mapping[StepName, str] = {
+STEPS: Mapping[StepName, str] = {
     StepName.FETCH_HUB: "Fetch from the hub",
     StepName.FETCH_SIS: "Fetch from the SIS",
     StepName.VERIFY: "Verify the records",
@@ -81,12 +82,20 @@ class RecordGroup:
 
 def to_html(report: Report, entries: Iterable[RecordEntry], zone: tzinfo = UTC) -> str:
     """The file; times are told in `zone`. Reads the records once and keeps SHOWN_MAX of each group."""
-    needing, others = grouped(entries)
+    groups = Groups()
+    for entry in entries:
+        groups.add(entry)
+    return render(report, groups, zone)
+
+
+def render(report: Report, groups: "Groups", zone: tzinfo = UTC) -> str:
+    """The file, of records that have been grouped as they came."""
+    needing, others = groups.told()
     text = resources.files("homeroom_merge.report").joinpath("page.html.jinja").read_text(encoding="utf-8")
     page = _environment(zone).from_string(text)
     return page.render(
         report=report,
-        verdict=_VERDICTS[report.status],
+        verdict=VERDICTS[report.status],
         is_good=report.status is Status.SUCCESS,
         needing=needing,
         others=others,
@@ -96,17 +105,23 @@ def to_html(report: Report, entries: Iterable[RecordEntry], zone: tzinfo = UTC) 
     )
 
 
-def grouped(entries: Iterable[RecordEntry]) -> tuple[list[RecordGroup], list[RecordGroup]]:
-    """The records that need a person, and the others, in the order in which they are told."""
-    groups = {key: RecordGroup(title, hint) for key, (title, hint) in _TITLES.items()}
-    for entry in entries:
-        group = groups[_group_of(entry)]
+class Groups:
+    """Records by what people look for, counted as they come; SHOWN_MAX of each group are kept."""
+
+    def __init__(self) -> None:
+        self._groups = {key: RecordGroup(title, hint) for key, (title, hint) in _TITLES.items()}
+
+    def add(self, entry: RecordEntry) -> None:
+        group = self._groups[_group_of(entry)]
         group.total += 1
         if len(group.shown) < SHOWN_MAX:
             group.shown.append(entry)
-    found = [(key, group) for key, group in groups.items() if group.total]
-    needing = [group for key, group in found if key in ISSUES]
-    return needing, [group for key, group in found if key not in ISSUES]
+
+    def told(self) -> tuple[list[RecordGroup], list[RecordGroup]]:
+        """The records that need a person, and the others, in the order in which they are told."""
+        found = [(key, group) for key, group in self._groups.items() if group.total]
+        needing = [group for key, group in found if key in ISSUES]
+        return needing, [group for key, group in found if key not in ISSUES]
 
 
 def value_text(value: Value) -> str:
@@ -122,6 +137,13 @@ def value_text(value: Value) -> str:
             return cut(value, VALUE_MAX)
         case _:
             return cut(orjson.dumps(value).decode(), VALUE_MAX)
+
+
+def took(step: Step) -> str:
+    """How long a step lasted, from its first beginning to its last end."""
+    if step.begun_at is None or step.ended_at is None:
+        return ""
+    return f"{(step.ended_at - step.begun_at).total_seconds():,.1f} s"
 
 
 def cut(text: str, longest: int) -> str:
@@ -157,10 +179,12 @@ def _environment(zone: tzinfo) -> Environment:
     environment.filters["value"] = value_text
     environment.filters["body"] = _body_text
     environment.filters["moment"] = lambda moment: _moment(moment, zone)
+    environment.filters["zone"] = lambda moment: moment.astimezone(zone).strftime("%Z")
+    environment.filters["took"] = took
     environment.filters["number"] = lambda number: f"{number:,}"
     environment.filters["name"] = name_of
     environment.filters["problems"] = problems_of
-    environment.filters["step"] = lambda step: _STEPS[step.name]
+    environment.filters["step"] = lambda step: STEPS[step.name]
     environment.globals["fields_max"] = FIELDS_MAX
     return environment
 

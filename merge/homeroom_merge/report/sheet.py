@@ -31,9 +31,18 @@ def to_csv(entries: Iterable[RecordEntry]) -> Iterator[str]:
 
     A cell that a spreadsheet would take for a formula gets an apostrophe before it.
     """
-    yield "\ufeff" + _line(COLUMNS)
-    for entry in entries:
-        yield _line([plain(cell[:_CELL_MAX]) for cell in _cells(entry)])
+    yield first_line()
+    yield from map(entry_line, entries)
+
+
+def first_line() -> str:
+    """The columns, after the byte order mark."""
+    return "\ufeff" + _line(COLUMNS)
+
+
+def entry_line(entry: RecordEntry) -> str:
+    """One record, with its end of line."""
+    return _line([plain(cell[:_CELL_MAX]) for cell in _cells(entry)])
 
 
 def plain(cell: str) -> str:

@@ -3,10 +3,10 @@
 import re
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from homeroom_merge.report.advice import advise, known_problems
-from homeroom_merge.report.model import FailureGroup, Problem, RecordEntry, Summary, name_of, problems_of
+from homeroom_merge.report.model import FailureGroup, Problem, RecordEntry, Step, Summary, coded, name_of, problems_of
 from homeroom_merge.values import SideName
 
 EXAMPLES_MAX = 10
@@ -19,19 +19,38 @@ GROUPS_MAX = 200
 
 def summarize(entries: Iterable[RecordEntry]) -> Summary:
     """One pass over the records, in little memory."""
-    outcomes: Counter[str] = Counter()
-    writes: Counter[str] = Counter()
-    fields: Counter[str] = Counter()
-    groups = _Groups()
+    summing = Summing()
     for entry in entries:
-        outcomes[entry.outcome.value] += 1
-        writes.update(f"{each.write.side} {each.write.kind} {each.result}" for each in entry.writes)
-        fields.update(pattern_at(conflict.pointer) for conflict in entry.conflicts)
+        summing.add(entry)
+    return summing.summary()
+
+
+class Summing:
+    """The same, record by record as they come."""
+
+    def __init__(self) -> None:
+        self._outcomes: Counter[str] = Counter()
+        self._writes: Counter[str] = Counter()
+        self._fields: Counter[str] = Counter()
+        self._groups = _Groups()
+
+    def add(self, entry: RecordEntry) -> None:
+        self._outcomes[entry.outcome.value] += 1
+        self._writes.update(f"{each.write.side} {each.write.kind} {each.result}" for each in entry.writes)
+        self._fields.update(pattern_at(conflict.pointer) for conflict in entry.conflicts)
         for problem in problems_of(entry):
-            groups.add(problem, name_of(entry))
-    return Summary(
-        dict(sorted(outcomes.items())), dict(sorted(writes.items())), dict(fields.most_common()), groups.all()
-    )
+            at = f"{pattern_at(problem.pointer)} " if problem.pointer else ""
+            self._groups.add(replace(problem, message=at + problem.message), name_of(entry))
+
+    def add_step(self, step: Step) -> None:
+        """A step that failed is a failure of the run itself."""
+        code, message = coded(step.message)
+        self._groups.add(Problem(message, code=code), "the run itself")
+
+    def summary(self) -> Summary:
+        """What all of them come to."""
+        outcomes, writes = dict(sorted(self._outcomes.items())), dict(sorted(self._writes.items()))
+        return Summary(outcomes, writes, dict(self._fields.most_common()), self._groups.all())
 
 
 def pattern_at(pointer: str) -> str:

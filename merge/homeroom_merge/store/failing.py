@@ -42,7 +42,7 @@ async def note_plan(connection: Conn, subject: int, run: UUID) -> None:
         )
         insert into failing (record, what, message)
         select number, what,
-               concat_ws(' ', nullif(faults::jsonb #>> '{0,pointer}', ''), faults::jsonb #>> '{0,detail}')
+               concat_ws(' ', nullif(faults::jsonb #>> '{faults,0,pointer}', ''), faults::jsonb #>> '{faults,0,detail}')
         from now
         on conflict (record, what) do update
         set message = excluded.message, last_tried = now(),

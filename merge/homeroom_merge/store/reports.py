@@ -1,18 +1,22 @@
-"""What reports are made of: the head of a run, what became of its plan and of its writes."""
+"""What reports are made of: the head of a run, what it left out, what became of its plan and of its writes."""
 
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from homeroom_merge.codec import change_of
+from homeroom_merge.codec import change_of, faults_of, faults_text
 from homeroom_merge.plan import Change
+from homeroom_merge.records import Fault
 from homeroom_merge.store.connection import Conn
 from homeroom_merge.values import SideName
+
+_AT_ONCE = 1_000
 
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """What is said of a run as a whole."""
+    """What is said of a run as a whole. `overrides`: JSON."""
 
     feed: str
     entity: str
@@ -20,18 +24,68 @@ class Head:
     status: str
     begun_at: datetime
     ended_at: datetime | None
+    settings_state: str
+    settings_version: int
+    overrides: str
+    dry: bool
 
 
-async def head(connection: Conn, run: UUID) -> Head:
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A record that failed verification, and why. `place`: where people find it."""
+
+    side: SideName
+    place: str
+    sis_key: str | None
+    hub_id: str | None
+    school: str | None
+    school_year: int | None
+    faults: Sequence[Fault]
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A planned change and what became of it. `results`: of its last write to each side, with what was said."""
+
+    change: Change
+    outcome: str
+    detail: str
+    results: Mapping[SideName, tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Awaited:
+    """A record that was written to the SIS and that no feed has shown since."""
+
+    name: str
+    since: datetime
+
+
+async def head(connection: Conn, run: UUID) -> Head | None:
     row = await connection.fetchrow(
         """
-        select f.name as feed, s.entity, r.runner, r.status, r.begun_at, r.ended_at
+        select f.name as feed, s.entity, r.runner, r.status, r.begun_at, r.ended_at, r.settings_state,
+               r.settings_version, r.overrides, r.dry
         from run r join subject s on s.number = r.subject join feed f on f.number = s.feed where r.id = $1
         """,
         run,
     )
-    assert row is not None, "the run is there"
-    return Head(**row)
+    return None if row is None else Head(**row)
+
+
+async def latest(connection: Conn, feed: str, limit: int) -> list[tuple[UUID, Head]]:
+    """The runs of a feed, the last one first."""
+    rows = await connection.fetch(
+        """
+        select r.id, f.name as feed, s.entity, r.runner, r.status, r.begun_at, r.ended_at, r.settings_state,
+               r.settings_version, r.overrides, r.dry
+        from run r join subject s on s.number = r.subject join feed f on f.number = s.feed
+        where f.name = $1 order by r.begun_at desc limit $2
+        """,
+        feed,
+        limit,
+    )
+    return [(each, Head(*rest)) for each, *rest in (tuple(row.values()) for row in rows)]
 
 
 async def keep_report(connection: Conn, run: UUID, text: str) -> None:
@@ -44,33 +98,114 @@ async def find_report(connection: Conn, run: UUID) -> str | None:
     return text
 
 
-async def results(connection: Conn, run: UUID) -> list[tuple[int, SideName, str, str]]:
-    """(record, side, result, detail) of every write of a run, the last of each record and side last."""
+async def leave_out(
+    connection: Conn, run: UUID, subject: int, sis: Sequence[tuple[str, Fault]], limit: int
+) -> dict[str, int]:
+    """Note which records fail verification now, at most so many of each kind; how many, by side.
+
+    `sis`: faults of the SIS's by place, for rows without a key of their own.
+    """
     rows = await connection.fetch(
         """
-        select record, side, coalesce(result, 'unknown') as result, detail from journal
-        where run = $1 order by number
+        with failing as (
+            select number, 'hub' as side, hub_faults as faults from record
+            where subject = $2 and hub_state = 'failed' and hub_faults is not null
+            union all
+            select number, 'sis', sis_faults from record
+            where subject = $2 and sis_state = 'failed' and sis_faults is not null
+        ), noted as (
+            insert into left_out (run, side, record, place, faults)
+            select $1, side, number, faults::jsonb ->> 'place', faults from failing order by number limit $3
+        )
+        select side, count(*) as n from failing group by side
         """,
         run,
-    )
-    return [(row["record"], row["side"], row["result"], row["detail"]) for row in rows]
-
-
-async def everything_planned(connection: Conn, run: UUID) -> list[tuple[int, Change, str]]:
-    """(record, change, outcome) of a whole plan."""
-    rows = await connection.fetch("select record, change, outcome from planned where run = $1 order by record", run)
-    return [(row["record"], change_of(row["change"]), row["outcome"]) for row in rows]
-
-
-async def latest(connection: Conn, feed: str, limit: int) -> list[tuple[UUID, Head]]:
-    """The runs of a feed, the last one first."""
-    rows = await connection.fetch(
-        """
-        select r.id, f.name as feed, s.entity, r.runner, r.status, r.begun_at, r.ended_at
-        from run r join subject s on s.number = r.subject join feed f on f.number = s.feed
-        where f.name = $1 order by r.begun_at desc limit $2
-        """,
-        feed,
+        subject,
         limit,
     )
-    return [(each, Head(*rest)) for each, *rest in (tuple(row.values()) for row in rows)]
+    counts = {row["side"]: row["n"] for row in rows}
+    known = await connection.fetch("select place from left_out where run = $1 and side = 'sis'", run)
+    known_places = {row["place"] for row in known}
+    others: dict[str, list[Fault]] = {}
+    for place, fault in sis:
+        if place not in known_places and (place in others or len(others) < limit):
+            others.setdefault(place, []).append(fault)
+    await connection.executemany(
+        "insert into left_out (run, side, place, faults) values ($1, 'sis', $2, $3)",
+        [(run, place, faults_text(faults, place)) for place, faults in others.items()],
+    )
+    return {**counts, "sis": counts.get("sis", 0) + len(others)} if others else counts
+
+
+async def left_out(connection: Conn, run: UUID) -> AsyncIterator[LeftOut]:
+    """What a run left out, within a transaction of the caller's."""
+    rows = connection.cursor(
+        """
+        select l.side, l.place, r.sis_key, r.hub_id, r.school, r.school_year, l.faults
+        from left_out l left join record r on r.number = l.record where l.run = $1 order by l.number
+        """,
+        run,
+        prefetch=_AT_ONCE,
+    )
+    async for row in rows:
+        yield LeftOut(**{**row, "faults": faults_of(row["faults"])})
+
+
+async def everything_planned(connection: Conn, run: UUID) -> AsyncIterator[Planned]:
+    """A whole plan but for what was left out, within a transaction of the caller's."""
+    rows = connection.cursor(
+        """
+        select p.change, p.outcome, p.detail, hub.result as hub_result, hub.detail as hub_detail,
+               sis.result as sis_result, sis.detail as sis_detail
+        from planned p
+        left join lateral (
+            select coalesce(j.result, 'unknown') as result, j.detail from journal j
+            where j.record = p.record and j.run = p.run and j.side = 'hub' order by j.number desc limit 1) hub on true
+        left join lateral (
+            select coalesce(j.result, 'unknown') as result, j.detail from journal j
+            where j.record = p.record and j.run = p.run and j.side = 'sis' order by j.number desc limit 1) sis on true
+        where p.run = $1 and not exists (select from left_out l where l.run = p.run and l.record = p.record)
+        order by p.record
+        """,
+        run,
+        prefetch=_AT_ONCE,
+    )
+    async for row in rows:
+        results: dict[SideName, tuple[str, str]] = {}
+        if row["hub_result"] is not None:
+            results["hub"] = row["hub_result"], row["hub_detail"]
+        if row["sis_result"] is not None:
+            results["sis"] = row["sis_result"], row["sis_detail"]
+        yield Planned(change_of(row["change"]), row["outcome"], row["detail"], results)
+
+
+async def count_writes(connection: Conn, run: UUID, side: SideName) -> dict[str, int]:
+    """What a run's writes to a side came to."""
+    rows = await connection.fetch(
+        """
+        select coalesce(result, 'unknown') as result, count(*) as n from journal where run = $1 and side = $2
+        group by 1 order by 1
+        """,
+        run,
+        side,
+    )
+    return {row["result"]: row["n"] for row in rows}
+
+
+async def awaited_since(connection: Conn, subject: int, before: datetime, limit: int) -> tuple[int, list[Awaited]]:
+    """Records that were last written to the SIS before then and that no feed has shown: how many, and the first."""
+    rows = await connection.fetch(
+        """
+        select coalesce(r.sis_key, r.hub_id) as name, j.since, count(*) over () as total
+        from record r
+        cross join lateral (
+            select max(coalesce(j.ended_at, j.intended_at)) as since from journal j
+            where j.record = r.number and j.side = 'sis') j
+        where r.subject = $1 and r.awaiting is not null and j.since < $2
+        order by j.since, r.number limit $3
+        """,
+        subject,
+        before,
+        limit,
+    )
+    return (rows[0]["total"] if rows else 0), [Awaited(row["name"], row["since"]) for row in rows]

@@ -4,9 +4,10 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from homeroom_merge.codec import change_of, change_text
+from homeroom_merge.codec import canonical, change_of, change_text
 from homeroom_merge.plan import Change, Kind
 from homeroom_merge.store.connection import Conn
+from homeroom_merge.terms import NO_BASIS, Basis
 
 _AT_ONCE = 1_000
 _SUBJECT_LOCK = 48
@@ -26,6 +27,14 @@ class Run:
     undoes: UUID | None
 
 
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """What a run left open. `died`: nobody ended it; else only writes whose fate is not known. `approved`: by whom."""
+
+    died: bool
+    approved: bool
+
+
 async def hold(connection: Conn, subject: int) -> bool:
     """Be the only one who works on a subject, as long as the connection lives; whether nobody else does."""
     return bool(await connection.fetchval("select pg_try_advisory_lock($1, $2)", _SUBJECT_LOCK, subject))
@@ -36,42 +45,72 @@ async def release(connection: Conn) -> None:
     await connection.execute("select pg_advisory_unlock_all()")
 
 
-async def cut(connection: Conn, subject: int) -> dict[UUID, bool]:
-    """Runs of a subject that nobody ended, and whether they were approved: who holds it knows that they died."""
-    query = "select id, decided_by is not null as approved from run where subject = $1 and status = 'running'"
-    return {row["id"]: row["approved"] for row in await connection.fetch(query, subject)}
+async def cut(connection: Conn, subject: int, but: UUID) -> dict[UUID, Cut]:
+    """Runs of a subject that left something open: who holds it knows that nobody works on them any more.
+
+    `but`: the one that looks.
+    """
+    rows = await connection.fetch(
+        """
+        select id, status = 'running' as died, decided_by is not null as approved from run
+        where subject = $1 and id <> $2
+          and (status = 'running' or exists (select from journal j where j.run = run.id and j.result is null))
+        order by begun_at
+        """,
+        subject,
+        but,
+    )
+    return {row["id"]: Cut(row["died"], row["approved"]) for row in rows}
 
 
 async def begin(
-    connection: Conn, subject: int, group_id: UUID, runner: str, overrides: str = "{}", undoes: UUID | None = None
+    connection: Conn,
+    subject: int,
+    group_id: UUID,
+    runner: str,
+    basis: Basis = NO_BASIS,
+    undoes: UUID | None = None,
+    *,
+    dry: bool = False,
 ) -> UUID:
-    """A run that holds the subject; who comes to an open run of it finds it by `unfinished`."""
+    """A run that holds the subject; who comes to an open run of it finds it by `cut`."""
     return UUID(
         str(
             await connection.fetchval(
                 """
-                insert into run (subject, group_id, runner, settings_version, overrides, undoes)
-                values ($1, $2, $3, 1, $4, $5) returning id
+                insert into run (subject, group_id, runner, settings_state, settings_version, overrides, undoes, dry)
+                values ($1, $2, $3, $4, $5, $6, $7, $8) returning id
                 """,
                 subject,
                 group_id,
                 runner,
-                overrides,
+                basis.state,
+                basis.version,
+                canonical(basis.overrides),
                 undoes,
+                dry,
             )
         )
     )
 
 
-async def end(connection: Conn, run: UUID, status: str, report: str | None = None) -> None:
-    await connection.execute(
-        "update run set status = $2, ended_at = now(), report = coalesce($3, report) where id = $1", run, status, report
-    )
+async def note_log(connection: Conn, run: UUID, log: str) -> None:
+    """How it goes; whoever does so is alive."""
+    await connection.execute("update run set log = $2, beats_at = now() where id = $1", run, log)
 
 
-async def beat(connection: Conn, run: UUID) -> None:
-    """Say that it is alive."""
-    await connection.execute("update run set beats_at = now() where id = $1", run)
+async def find_log(connection: Conn, run: UUID) -> str:
+    return str(await connection.fetchval("select log from run where id = $1", run))
+
+
+async def count_to_do(connection: Conn, run: UUID, outcome: str, *, deletes: bool) -> int:
+    """How many changes of a plan are still to be carried out."""
+    query = "select count(*) from planned where run = $1 and outcome = $2 and is_delete = $3"
+    return int(await connection.fetchval(query, run, outcome, deletes))
+
+
+async def end(connection: Conn, run: UUID, status: str) -> None:
+    await connection.execute("update run set status = $2, ended_at = now() where id = $1", run, status)
 
 
 async def find(connection: Conn, run: UUID) -> Run | None:
@@ -151,7 +190,7 @@ async def decide(connection: Conn, run: UUID, status: str, by: str) -> None:
     """What a person says to a run that is held: `running` or `cancelled`."""
     await connection.execute(
         """
-        update run set status = $2, decided_by = $3, decided_at = now(),
+        update run set status = $2, decided_by = $3, decided_at = now(), dry = dry and $2 <> 'running',
                ended_at = case when $2 = 'running' then null else now() end
         where id = $1 and status = 'held'
         """,
