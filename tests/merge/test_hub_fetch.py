@@ -64,3 +64,12 @@ async def test_versions_of_a_history_that_was_lost_do_not_count(night: Night) ->
     night.file.put("r1", first="Eve")
     assert (await night.school.merge()).status == "success"
     assert (await night.school.hub())["r1"] == pupil("Eve")
+
+
+async def test_what_was_written_to_an_empty_hub_is_not_asked_for_either(
+    night: Night, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The fetch before it ended at version 0, which is a place to go on from as any other."""
+    monkeypatch.delattr(Hub, "_snapshot")
+    assert (await night.school.merge()).status == "success"
+    assert night.asked == []

@@ -124,7 +124,7 @@ class Hub:
         Of records that are listed with their versions, those are brought that are `news`: not what we wrote ourselves.
         """
         fetch = HubFetch(cursor, complete=False)
-        if cursor.version and await self._goes_on(notification_type, cursor):
+        if cursor.epoch and await self._goes_on(notification_type, cursor):
             fetch.blocks = self._changes(notification_type, fetch, news)
         else:
             fetch.cursor, fetch.complete = HubCursor(), True
