@@ -19,7 +19,7 @@ from homeroom_merge.store import journal, own, runs
 from homeroom_merge.store import known as records
 from homeroom_merge.store.connection import Conn
 from homeroom_merge.store.journal import Intent
-from homeroom_merge.store.known import Settled
+from homeroom_merge.store.known import Numbered, Settled
 from homeroom_merge.terms import Terms
 
 _GONE = frozenset({Kind.DELETE})
@@ -41,7 +41,8 @@ class HubWrites:
             calls[intent.key].append(intent)
         for key, together in calls.items():
             planned = dict(await runs.planned_of(self._connection, self._run, [i.record for i in together]))
-            await self._send(key, [(planned[intent.record], intent) for intent in together])
+            stands = await self._stands([intent.record for intent in together])
+            await self._send(key, [(planned[intent.record], intent) for intent in together], stands)
 
     async def write(self, page: Sequence[tuple[int, Change]]) -> None:
         """The hub's part of some changes; those that have none are halfway at once."""
@@ -57,8 +58,7 @@ class HubWrites:
     async def _write(self, together: Sequence[tuple[int, Change]]) -> None:
         key = uuid4()
         sent: list[tuple[Change, Intent]] = []
-        async with self._connection.transaction():
-            stands = await records.read(self._connection, [number for number, _ in together])
+        stands = await self._stands([number for number, _ in together])
         for number, change in together:
             write = change.write_to("hub")
             assert write is not None, "just looked"
@@ -68,14 +68,17 @@ class HubWrites:
             told = (change.hub_id, body, write.expected_version, before)
             sent.append((change, Intent(number, "hub", write.kind, key, *told)))
         await journal.intend(self._connection, self._run, [intent for _, intent in sent])
-        await self._send(key, sent)
+        await self._send(key, sent, stands)
 
-    async def _send(self, key: UUID, sent: Sequence[tuple[Change, Intent]]) -> None:
+    async def _stands(self, numbers: Sequence[int]) -> Mapping[int, Numbered]:
+        async with self._connection.transaction():
+            return await records.read(self._connection, numbers)
+
+    async def _send(self, key: UUID, sent: Sequence[tuple[Change, Intent]], stands: Mapping[int, Numbered]) -> None:
         organization, notification_type = self._call_of(sent[0][0])
         submitted = [_submitted(change, intent) for change, intent in sent]
         results = await self._hubs[organization].write(notification_type, submitted, key)
         async with self._connection.transaction():
-            stands = await records.read(self._connection, [intent.record for _, intent in sent])
             done: list[Settled] = []
             shown: list[tuple[int, str, int]] = []
             outcomes: list[tuple[int, str, str]] = []

@@ -75,6 +75,12 @@ async def read(connection: Conn, numbers: Sequence[int]) -> dict[int, Numbered]:
     return {each.number: each for each in await _with_own(connection, rows)}
 
 
+async def sis_keys(connection: Conn, numbers: Sequence[int]) -> list[str]:
+    """The keys in the SIS of those of these records that have one."""
+    query = "select sis_key from record where number = any($1::bigint[]) and sis_key is not null order by sis_key"
+    return [row["sis_key"] for row in await connection.fetch(query, numbers)]
+
+
 async def has_bases(connection: Conn, subject: int) -> bool:
     """Whether anything was ever agreed on."""
     found = "select exists (select from record where subject = $1 and base_hub is not null)"
