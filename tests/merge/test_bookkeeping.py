@@ -77,6 +77,7 @@ async def test_every_step_is_told_with_its_times_and_counts_and_the_settings_in_
             "merge": "ok",
             "plan": "ok",
             "guard": "issues",
+            "backup": "ok",
             "persistHub": "ok",
             "persistSis": "ok",
         }, "of the held plan and of what was approved"
