@@ -25,6 +25,7 @@ test: $(READY)
 
 torture: $(READY)
 	$(BIN)/python -m tests.history.torture --minutes $(MINUTES) --seed $(SEED) $(ARGS)
+	HOMEROOM_MERGE_KILLS=0 $(BIN)/python -m pytest -q --numprocesses 2 tests/merge/test_kills.py
 
 check: $(READY)
 	$(BIN)/ruff format --check --quiet .

@@ -31,6 +31,8 @@ class Fetched:
     records: int = 0
     invalid: int = 0
     """Records with faults: left out."""
+    nameless: int = 0
+    """Of these, the ones without a key: nobody can tell which record is there."""
     faults: list[tuple[str, Fault]] = field(default_factory=list)
     """Of the first of them, with their places."""
     notes: list[str] = field(default_factory=list)
@@ -136,11 +138,15 @@ async def fetch_sis(connection: Conn, subject: Subject, terms: Terms, sides: Sid
         if fetch.failure or (not found.records and fetch.complete and not terms.allow_empty):
             return found
         await intake.take(connection, subject.number)
-        columns = fetch.coverage.columns
+        columns = fetch.coverage.columns if found.records else None
         if columns is not None and subject.sis_columns is not None:
             found.columns_missing = subject.sis_columns - columns
-        if fetch.complete:
-            pairs = None if fetch.coverage.pairs is None else sorted(fetch.coverage.pairs, key=str)
+        if found.nameless and fetch.complete:
+            said = "rows of which nobody can tell which records they are, absence not counted"
+            found.notes.append(f"{said}: {found.nameless}")
+        elif fetch.complete:
+            covered = fetch.coverage.pairs if found.records else None  # an empty feed that is allowed speaks of all
+            pairs = None if covered is None else sorted(covered, key=str)
             years = None if None in terms.types else [year for year in terms.types if year is not None]
             told = sorted(terms.schools), years, pairs, terms.feeds_before_delete
             await intake.count_absences(connection, subject.number, *told)
@@ -171,7 +177,7 @@ async def take_in(
         for place, fault in zip(places, faults, strict=True):
             found.name(place, [fault])
         failed.append((key, faults_text(faults[-1:], places[-1])))
-    found.invalid += await intake.fail(connection, failed)
+    found.invalid = found.nameless + await intake.fail(connection, failed)
 
 
 async def _stage(connection: Conn, block: Sequence[Placed], verifier: Verifier, terms: Terms, found: Fetched) -> None:
@@ -179,7 +185,7 @@ async def _stage(connection: Conn, block: Sequence[Placed], verifier: Verifier, 
     verified = verify(wanted, verifier)
     for each in verified:
         found.name(each.place, each.faults)
-        found.invalid += not each.reading.key
+        found.nameless += not each.reading.key
     await intake.add(connection, [_sis_row(each, terms.rules.zone) for each in verified if each.reading.key])
 
 

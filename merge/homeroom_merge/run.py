@@ -162,6 +162,7 @@ async def approve(connection: Conn, course: Course, merged: Merge, by: str) -> U
             await runs.store_plan(connection, held, moved)
             count += len(moved)
         await runs.decide(connection, course.run, "running", by)
+        await seen.know_shown_columns(connection, subject.number)
         course.log.notes.append(f"approved by {by}")
         if held is not None:
             course.log.notes.append(f"{count:,} records had moved since they were shown, and are held anew")
@@ -185,6 +186,7 @@ async def undo(connection: Conn, course: Course, run: UUID, now: datetime) -> No
     terms, sides = course.terms, course.sides
     async with stepping(connection, course, StepName.FETCH_HUB) as going:
         subject = await seen.find_subject(connection, terms.feed, terms.entity)
+        await roll_up(connection, subject.number, terms, sides, course.run)
         found = await fetch_hub(connection, subject, terms, sides)
         going.counts = {"records": found.records}
     written = await journal.written(connection, run)

@@ -55,8 +55,10 @@ create table subject (
     sis_fetched_at timestamptz,
     -- When the SIS was last asked for everything: deltas since then say nothing of deletes.
     sis_whole_at timestamptz,
-    -- The columns that complete feeds had: one that goes missing is known by it.
+    -- The columns that complete feeds had: one that goes missing is known by it, until somebody approves of a feed
+    -- without it; and those of the last complete feed.
     sis_columns text[],
+    sis_columns_shown text[],
     unique (feed, entity)
 );
 

@@ -41,6 +41,7 @@ async def feed(
         await intake.begin(state)
         await intake.add(state, rows)
         await intake.take(state, subject)
+        await state.execute("update record set base_hub = '{}', base_sis = '{}', hub_state = 'live'")
         if complete:
             await intake.count_absences(state, subject, SCHOOLS, years, pairs, feeds)
 
@@ -126,3 +127,12 @@ async def test_what_fails_keeps_the_body_it_was_last_seen_with(state: asyncpg.Co
     await feed(state, row("a")._replace(state="failed", body=None, covered=None, faults="[]"))
     (kept,) = await state.fetch("select sis_state, sis_seen, sis_covered from record")
     assert tuple(kept) == ("failed", '{"name":"Ada"}', ["name"])
+
+
+async def test_what_nothing_was_made_of_is_forgotten_whosever_it_is(state: asyncpg.Connection) -> None:
+    await feed(state, row("a", "S.0990"))
+    await state.execute("update record set base_hub = null, base_sis = null, hub_state = 'absent'")
+    async with state.transaction():
+        await intake.begin(state)
+        await intake.count_absences(state, await subject_of(state), SCHOOLS, None, None, 1)
+    assert await states(state) == {"a": "deleted"}

@@ -5,7 +5,7 @@ import random
 import signal
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from uuid import uuid4
@@ -24,12 +24,12 @@ from tests.merge.pupils import File, pupil
 
 ORGANIZATIONS_OF_THE_CORE = "code,name,parent\nO.1,Ministry,\nA.9,Elk,O.1\nS.91,Raven,A.9\n"
 POINTS = int(os.environ.get("HOMEROOM_MERGE_KILLS", "8"))
-"""How many points are tried; 0: all of them."""
+"""How many points are tried; 0: all of them, however long it takes."""
 NEVER = 10**9
 TWICE = """
     select count(*) from homeroom_merge.journal j join homeroom_merge.run r on r.id = j.run
     join homeroom_merge.subject s on s.number = r.subject join homeroom_merge.feed f on f.number = s.feed
-    where f.name = $1 and j.result = 'done' group by j.record, j.side, j.kind having count(*) > 1
+    where f.name = $1 and j.result = 'done' group by j.record, j.side, j.kind, r.undoes having count(*) > 1
 """
 UNFINISHED = "select count(*) from homeroom_merge.run where status = 'running'"
 
@@ -42,9 +42,9 @@ class Merge:
     key: str
     state_url: str
 
-    async def run(self, source: Path, point: int) -> tuple[int, str]:
+    async def run(self, source: Path, point: int, what: str = "run") -> tuple[int, str]:
         """(exit code, what it printed)."""
-        arguments = [self.core.base_url, self.key, self.state_url, str(source), str(point)]
+        arguments = [self.core.base_url, self.key, self.state_url, str(source), str(point), what]
         command = [sys.executable, "-m", "tests.merge.killed", *arguments]
         done = await anyio.run_process(command, check=False, cwd=Path(__file__).parent.parent.parent)
         assert done.returncode in (0, -signal.SIGKILL), done.stderr.decode()
@@ -60,6 +60,12 @@ async def merge(database_of_test: str, settings: Settings) -> AsyncIterator[Merg
             yield Merge(core, key, database_of_test)
 
 
+def some(count: int) -> Sequence[int]:
+    """The points of so many that are tried: a sample, or all."""
+    every = range(1, count + 1)
+    return sorted(random.Random(count).sample(every, POINTS)) if POINTS else every
+
+
 def feed(folder: Path, name: str) -> Path:
     """A folder with an authority, a school and five students whose ids are those of this feed alone."""
     place = folder / name
@@ -69,13 +75,13 @@ def feed(folder: Path, name: str) -> Path:
     return place
 
 
-@pytest.mark.timeout(1200)
+@pytest.mark.timeout(1200 if POINTS else 0)
 async def test_a_merge_that_is_killed_anywhere_is_finished_by_the_next(merge: Merge, tmp_path: Path) -> None:
     await merge.run(feed(tmp_path, "first"), NEVER)  # from here on the school is there
     _, said = await merge.run(feed(tmp_path, "undisturbed"), NEVER)
-    count, chance = int(said), random.Random(7)
+    count = int(said)
     assert count > 50
-    points = range(1, count + 1) if not POINTS else sorted(chance.sample(range(1, count + 1), POINTS))
+    points = some(count)
     own: asyncpg.Connection = await merge.core.connect()
     for point in points:
         name = f"killed{point}"
@@ -116,16 +122,16 @@ def wanted(name: str, *, first: bool) -> dict[str, Json]:
     return {f"{name}-{number}": pupil(*each) for number, each in enumerate(names, 1)}
 
 
-@pytest.mark.timeout(1200)
+@pytest.mark.timeout(1200 if POINTS else 0)
 @pytest.mark.parametrize("first", [False, True])
 async def test_a_merge_of_both_sides_that_is_killed_anywhere_writes_nothing_twice(
     merge: Merge, tmp_path: Path, first: bool
 ) -> None:
     undisturbed = await edited(merge, tmp_path, "undisturbed", first=first)
     _, said = await merge.run(undisturbed.path, NEVER)
-    count, chance = int(said), random.Random(11)
+    count = int(said)
     assert count > 50
-    points = range(1, count + 1) if not POINTS else sorted(chance.sample(range(1, count + 1), POINTS))
+    points = some(count)
     own: asyncpg.Connection = await merge.core.connect()
     killed = 0
     for point in points:
@@ -139,3 +145,35 @@ async def test_a_merge_of_both_sides_that_is_killed_anywhere_writes_nothing_twic
         assert await own.fetch(TWICE, name) == [], told
     assert await own.fetchval(UNFINISHED) == 0
     assert killed > len(points) / 2, "the last points are not in every run"
+
+
+@pytest.mark.timeout(1200 if POINTS else 0)
+async def test_an_undo_that_is_killed_anywhere_is_finished_by_the_next(merge: Merge, tmp_path: Path) -> None:
+    async def done(name: str) -> tuple[File, dict[str, Json], dict[str, Json]]:
+        file = await edited(merge, tmp_path, name, first=False)
+        before = await hub_of(merge, name), file.bodies()
+        await merge.run(file.path, NEVER)
+        assert file.bodies() == await hub_of(merge, name) == wanted(name, first=False)
+        file.writes()
+        return file, *before
+
+    async def is_back(file: File, hub: dict[str, Json], sis: dict[str, Json], told: str) -> None:
+        assert (await hub_of(merge, file.path.stem), file.bodies()) == (hub, sis), told
+        assert Counter(file.writes()) == {f"{file.path.stem}-{number}": 1 for number in (1, 3, 4)}, told
+        assert await own.fetch(TWICE, file.path.stem) == [], told
+
+    own: asyncpg.Connection = await merge.core.connect()
+    undisturbed, hub, sis = await done("undisturbed")
+    count = int((await merge.run(undisturbed.path, NEVER, "undo"))[1])
+    await is_back(undisturbed, hub, sis, "undisturbed")
+    for point in some(count):
+        file, hub, sis = await done(f"undone{point}at")
+        await merge.run(file.path, point, "undo")
+        assert (await merge.run(file.path, NEVER, "undo"))[0] == 0
+        await is_back(file, hub, sis, f"killed at point {point} of {count}")
+    assert await own.fetchval(UNFINISHED) == 0
+
+
+async def hub_of(merge: Merge, name: str) -> dict[str, Json]:
+    """What the hub has of a feed."""
+    return {each: body for each, body in (await on_the_hub(merge.core, "Student")).items() if name in each}

@@ -3,6 +3,7 @@
 import asyncio
 import signal
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, TypeVar
@@ -90,7 +91,8 @@ def with_state(database_url: str, data_dir: Path, work: Callable[[asyncpg.Connec
     async def connected(url: str) -> T:
         task = asyncio.current_task()
         assert task is not None, "it runs"
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+        with suppress(RuntimeError, ValueError):  # in a thread of another program, signals are that program's
+            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
         async with place.opened(url) as connection:
             return await work(connection)
 

@@ -109,7 +109,7 @@ class CsvFolder:
         fetch.coverage = Coverage(frozenset(pairs), _columns(sheets))
         fetch.notes += tables.notes()
         whole = self._is_complete(source, entity, modes, sheets, fetch.notes)
-        fetch.complete = whole and not tables.unknown
+        fetch.complete = whole and not tables.unknown and not tables.nameless
 
     def _modes(self, source: Source, notes: list[str]) -> Mapping[str, str]:
         """What is promised of each file. Raises SheetFault."""
@@ -152,12 +152,14 @@ class CsvFolder:
             if sheet.misshapen:
                 notes.append(f"{sheet.path.name}: rows of another length than its titles, absence not counted: "
                              f"{sheet.misshapen}")  # fmt: skip
-            if sheet.unended and self.lines_end:
-                notes.append(f"{sheet.path.name}: its last line has no end, absence not counted: it may have been cut")
-        return promised and not any(sheet.misshapen or (sheet.unended and self.lines_end) for sheet in own)
+            if sheet.unended:
+                notes.append(f"{sheet.path.name} row {sheet.last}: its last line has no end and may have been cut: its "
+                             "last cell was left out, absence not counted; export it again")  # fmt: skip
+        return promised and not any(sheet.misshapen or sheet.unended for sheet in own)
 
     def _sheet(self, file: str) -> Sheet:
-        return opened_sheet(self._path(file), self.file_set.columns.get(file, ()), self.encoding)
+        path, known = self._path(file), self.file_set.columns.get(file, ())
+        return opened_sheet(path, known, self.encoding, lines_end=self.lines_end)
 
     def _path(self, file: str) -> Path:
         """The file of that name, in whatever case it is written."""

@@ -38,7 +38,7 @@ def read_manifest(folder: Path, encoding: str = "") -> tuple[Mapping[str, str], 
     path = folder / MANIFEST
     if not path.exists():
         raise SheetFault(f"there is no {MANIFEST}: nobody knows which files are whole; export it too")
-    sheet = opened_sheet(path, ("propertyName", "value"), encoding)
+    sheet = opened_sheet(path, ("propertyName", "value"), encoding, lines_end=False)
     if not {"propertyName", "value"} <= set(sheet.columns):
         raise SheetFault(f"{MANIFEST} row 1: its columns are propertyName and value; export it again")
     said = {line.cells.get("propertyName", ""): line.cells.get("value", "") for line in sheet.lines()}

@@ -74,6 +74,8 @@ def students(by: str) -> Join:
             if flags := tables.many("userFlags", "userSourcedId", user):
                 row["flags"] = [{"flag": flag.get("flag", "")} for flag in flags]
             yield row
+        elif not user:
+            yield row  # whose it is nobody knows: its fault is told, and absence is not counted
         elif not tables.many(ROLES, "userSourcedId", user):
             tables.left_out["users without a role in this export, left out"] += 1
 
@@ -88,6 +90,8 @@ def staff(by: str) -> Join:
             place(tables, row, _primary(row, roles))
             row[ROLES] = [_role(tables, role) for role in roles]
             _beside(tables, row, by)
+            yield row
+        elif not row.get("sourcedId"):
             yield row
 
     return join

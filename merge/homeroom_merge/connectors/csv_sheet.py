@@ -19,6 +19,8 @@ _BOMS = (
     (codecs.BOM_UTF16_LE, "utf-16", "UTF-16"),
     (codecs.BOM_UTF16_BE, "utf-16", "UTF-16"),
 )
+_WIDE_SHARE = 10
+"""Where more than one byte of so many is NUL, characters are of two bytes; a stray NUL is its row's fault."""
 _ONE_BYTE = ["cp1252", "cp1250", "cp1251", "cp1253", "cp1254", "cp1257", "mac_roman"]
 _DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs"}
 _SECRET = re.compile(
@@ -50,23 +52,34 @@ class Sheet:
     delimiter: str
     columns: tuple[str | None, ...]
     notes: tuple[str, ...]
-    rows: int
+    last: int
+    """The number of its last row."""
     misshapen: int
     unended: bool
-    """Its last line has no end: it may have been cut right there."""
+    """Its last line should have an end and has none: it may have been cut within the last cell, which is left out."""
+    stamp: tuple[int, int]
+    """By which is known that the file was written meanwhile."""
 
     def lines(self) -> Iterator[Line]:
-        """The rows, without empty ones. Raises SheetFault, OSError."""
+        """The rows, without empty ones. Raises OSError, and SheetFault, also if the file was written meanwhile."""
         with _opened(self.path, self.encoding) as file:
             records = _records(self.path, file, self.delimiter)
             next(records)
             for number, cells in records:
-                named = {c: cell.strip() for c, cell in zip(self.columns, cells, strict=False) if c is not None}
-                yield Line(named, number, _misshapen(len(cells), len(self.columns)))
+                if number > self.last:
+                    break
+                broken = _broken(cells, len(self.columns))
+                if self.unended and number == self.last:
+                    cells.pop()
+                named = {c: _plain(cell) for c, cell in zip(self.columns, cells, strict=False) if c is not None}
+                yield Line(named, number, broken)
+        if _stamp(self.path) != self.stamp:
+            raise SheetFault(f"{self.path.name}: it was written while it was read; {_AGAIN}")
 
 
-def opened_sheet(path: Path, known: Sequence[str], encoding: str = "") -> Sheet:
+def opened_sheet(path: Path, known: Sequence[str], encoding: str = "", *, lines_end: bool = True) -> Sheet:
     """A file, checked to its last byte. `known`: columns to be found in any case. Raises SheetFault, OSError."""
+    stamp = _stamp(path)
     found, notes = _encoding_of(path, encoding)
     _check_encoding(path, found)
     with _opened(path, found) as file:
@@ -74,7 +87,7 @@ def opened_sheet(path: Path, known: Sequence[str], encoding: str = "") -> Sheet:
     delimiter = max(_DELIMITERS, key=lambda each: len(next(csv.reader([header_text], delimiter=each), [])))
     if delimiter != ",":
         notes.append(f"{path.name}: its columns are apart by {_DELIMITERS[delimiter]}")
-    rows = misshapen = 0
+    misshapen = 0
     titles: list[str] = []
     last: tuple[int, list[str]] = (1, [])
     with _opened(path, found) as file:
@@ -82,14 +95,15 @@ def opened_sheet(path: Path, known: Sequence[str], encoding: str = "") -> Sheet:
             if not titles:
                 titles = cells
                 continue
-            rows, misshapen = rows + 1, misshapen + (len(cells) != len(titles))
+            misshapen += len(cells) != len(titles)
             last = (number, cells)
     if not titles:
         raise SheetFault(f"{path.name} row 1: it is empty, without even titles of columns; {_AGAIN}")
-    if rows and len(last[1]) < len(titles):
+    if last[0] > 1 and len(last[1]) < len(titles):
         raise SheetFault(f"{path.name} row {last[0]}: it ends in the middle of a row: the export was cut; {_AGAIN}")
     columns = _columns(path, titles, known, notes)
-    return Sheet(path, found, delimiter, columns, tuple(notes), rows, misshapen, not _ends_whole(path))
+    unended = lines_end and not _ends_whole(path)
+    return Sheet(path, found, delimiter, columns, tuple(notes), last[0], misshapen, unended, stamp)
 
 
 def is_secret(title: str) -> bool:
@@ -124,10 +138,19 @@ def _torn(path: Path, number: int, said: str) -> SheetFault:
     return SheetFault(f'{where}: its quotes do not match; write a quote within quotes as "", and export it again')
 
 
-def _misshapen(cells: int, columns: int) -> str:
-    if cells == columns:
-        return ""
-    return f"the row has {cells} cells where there are {columns} columns"
+def _broken(cells: Sequence[str], columns: int) -> str:
+    if len(cells) != columns:
+        return f"the row has {len(cells)} cells where there are {columns} columns"
+    return "the row holds a NUL, which is no text" if any("\0" in cell for cell in cells) else ""
+
+
+def _plain(cell: str) -> str:
+    return cell.replace("\0", "").strip()
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    there = path.stat()
+    return there.st_size, there.st_mtime_ns
 
 
 def _columns(path: Path, titles: Sequence[str], known: Sequence[str], notes: list[str]) -> tuple[str | None, ...]:
@@ -159,7 +182,7 @@ def _encoding_of(path: Path, told: str) -> tuple[str, list[str]]:
             return encoding, [f"{path.name}: read as {name}, by its byte order mark"]
     if told:
         return _named(path, told), []
-    if b"\0" in head:
+    if head.count(0) * _WIDE_SHARE > len(head):
         wide = "utf-16-le" if head[1::2].count(0) > head[::2].count(0) else "utf-16-be"
         return wide, [f"{path.name}: read as {wide.upper()}, as its bytes suggest"]
     return _guessed(path)

@@ -37,6 +37,8 @@ class Tables:
     """Rows that are nobody's, by the reason that a note gives."""
     unknown: set[tuple[str, str]] = field(default_factory=set)
     """Codes that no list has, so that nobody knows of which entity their rows are."""
+    nameless: dict[tuple[str, str], int] = field(default_factory=dict)
+    """By file and column, the first row that is joined to nobody, as the cell that says to whom is empty."""
     held: int = 0
     _seen: set[str] = field(default_factory=set)
     _found: dict[tuple[str, str], dict[str, list[Cells]]] = field(default_factory=dict)
@@ -78,8 +80,11 @@ class Tables:
             self.held += 1
             if self.held > HELD_MAX:
                 raise SheetFault(f"the feed has more than {HELD_MAX:,} rows to hold; split it by school")
-            if not line.broken and not is_gone(line.cells):
-                index[line.cells.get(column, "")].append(line.cells)
+            cell = line.cells.get(column, "")
+            if not cell:
+                self.nameless.setdefault((file, column), line.number)
+            elif not line.broken and not is_gone(line.cells):
+                index[cell].append(line.cells)
         return index
 
     def word(self, name: str, code: object) -> str:
@@ -92,7 +97,11 @@ class Tables:
     def notes(self) -> list[str]:
         """What was left out, and codes that no list has."""
         left_out = [f"{reason}: {count}" for reason, count in sorted(self.left_out.items())]
-        return [*left_out, *(self._unknown(name, code) for name, code in sorted(self.unknown))]
+        nameless = [
+            f"{file} row {row}: its {column} is empty: nobody knows whose it is, absence not counted; fill it in"
+            for (file, column), row in sorted(self.nameless.items())
+        ]
+        return [*left_out, *(self._unknown(name, code) for name, code in sorted(self.unknown)), *nameless]
 
     def _unknown(self, name: str, code: str) -> str:
         words = " or ".join(f'"{word}"' for word in sorted(set(self.codes.get(name, {}).values())))

@@ -107,7 +107,8 @@ async def count_absences(
     """A complete feed did not show these: absent, and after so many such feeds in a row deleted; how many are.
 
     Only records that the feed's own schools own, of the years that are merged (None: all of them), within the
-    (school, year) pairs that the feed covered (None: all of them). Absence of any other says nothing.
+    (school, year) pairs that the feed covered (None: all of them); and those of which nothing was made yet, whosever
+    they are. Absence of any other says nothing.
     """
     return int(
         await connection.fetchval(
@@ -118,11 +119,12 @@ async def count_absences(
                     sis_state = case when sis_absences + 1 >= $6 then 'deleted' else 'absent' end::seen_state
                 where subject = $1 and sis_key is not null and sis_state in ('live', 'absent', 'failed')
                   and not exists (select from intake i where i.sis_key = r.sis_key)
-                  and school = any($2::text[])
-                  and ($3::int[] is null or school_year is null or school_year = any($3::int[]))
-                  and ($4::text[] is null or exists (
-                        select from unnest($4::text[], $5::int[]) as p(school, year)
-                        where p.school = r.school and (p.year is null or p.year = r.school_year)))
+                  and ((base_hub is null and hub_state = 'absent') or (
+                        school = any($2::text[])
+                        and ($3::int[] is null or school_year is null or school_year = any($3::int[]))
+                        and ($4::text[] is null or exists (
+                            select from unnest($4::text[], $5::int[]) as p(school, year)
+                            where p.school = r.school and (p.year is null or p.year = r.school_year)))))
                 returning sis_state
             )
             select count(*) from gone where sis_state = 'deleted'

@@ -121,13 +121,15 @@ async def move_hub_cursor(connection: Conn, subject: int, cursor: str) -> None:
 async def move_sis_cursor(
     connection: Conn, subject: int, cursor: str | None, columns: Iterable[str] | None, *, whole: bool
 ) -> None:
-    """`columns`: those of a complete feed, by which one that goes missing is known; None: they stay.
+    """`columns`: those of a complete feed, which are the known ones from now on unless a known one is missing.
 
     `whole`: everything was asked for.
     """
     await connection.execute(
         """
-        update subject set sis_cursor = $2, sis_fetched_at = now(), sis_columns = coalesce($3, sis_columns),
+        update subject
+        set sis_cursor = $2, sis_fetched_at = now(), sis_columns_shown = coalesce($3, sis_columns_shown),
+            sis_columns = case when sis_columns is null or sis_columns <@ $3::text[] then $3 else sis_columns end,
             sis_whole_at = case when $4 then now() else sis_whole_at end
         where number = $1
         """,
@@ -135,6 +137,13 @@ async def move_sis_cursor(
         cursor,
         None if columns is None else sorted(columns),
         whole,
+    )
+
+
+async def know_shown_columns(connection: Conn, subject: int) -> None:
+    """Somebody has approved what the last complete feed made of it: no other column is missing any longer."""
+    await connection.execute(
+        "update subject set sis_columns = coalesce(sis_columns_shown, sis_columns) where number = $1", subject
     )
 
 
