@@ -172,6 +172,14 @@ MERGE_FLOORS = [
     "feed_secrets",
     "sources",
     "assembly",
+    "runners.debouncing",
+    "runners.settling",
+    "runners.signing",
+    "runners.overdue",
+    "runners.watching_hub",
+    "runners.watching_folder",
+    "runners.webhook",
+    "runners.noticing",
     "command",
 ]
 MERGE_PURE = MERGE_FLOORS[: MERGE_FLOORS.index("store")]

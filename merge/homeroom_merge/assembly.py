@@ -66,7 +66,7 @@ async def opened(
                 continue
             if name not in source.formatters:
                 raise AssemblyError(f"{name}: the formatter {settings.feed.formatter} does not carry it; disable it")
-            said = _type(catalogue, entity)
+            said = type_of(catalogue, entity)
             terms[name] = replace(
                 _terms(settings, name, entity, said), basis=basis, only=frozenset(schools) if schools else None
             )
@@ -80,7 +80,8 @@ def _with_place(backups: Backups, data_dir: Path) -> Backups:
     return backups if backups.place else replace(backups, place=f"file://{data_dir.expanduser().resolve()}/backups")
 
 
-def _type(catalogue: Mapping[str, Mapping[str, Any]], entity: Entity) -> Mapping[str, Any]:
+def type_of(catalogue: Mapping[str, Mapping[str, Any]], entity: Entity) -> Mapping[str, Any]:
+    """What the hub says of an entity's type. Raises AssemblyError."""
     said = catalogue.get(entity.notification_type)
     if said is None:
         raise AssemblyError(f"the hub has no notification type {entity.notification_type}")
@@ -89,17 +90,21 @@ def _type(catalogue: Mapping[str, Mapping[str, Any]], entity: Entity) -> Mapping
     return {**said, "schema": said.get("schema", {"type": "object"})}
 
 
+def types_by_year(name: str, entity: Entity, said: Mapping[str, Any]) -> Mapping[int | None, str]:
+    """The notification types that hold an entity's records. Raises AssemblyError."""
+    if said["schoolYear"] != "required":
+        return {None: entity.notification_type}
+    if not entity.school_years:
+        raise AssemblyError(f"{name} is kept by school year: name the years, as in school_years = [2027]")
+    return {year: f"{entity.notification_type}.{year}" for year in entity.school_years}
+
+
 def _terms(settings: Settings, name: str, entity: Entity, said: Mapping[str, Any]) -> Terms:
-    types: dict[int | None, str] = {None: entity.notification_type}
-    if said["schoolYear"] == "required":
-        if not entity.school_years:
-            raise AssemblyError(f"{name} is kept by school year: name the years, as in school_years = [2027]")
-        types = {year: f"{entity.notification_type}.{year}" for year in entity.school_years}
     stages, feed = entity.steps, settings.feed
     return Terms(
         feed.name,
         name,
-        types,
+        types_by_year(name, entity, said),
         frozenset(feed.schools),
         settings.organizations,
         Shape.of(said["schema"]),

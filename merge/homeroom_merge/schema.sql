@@ -308,3 +308,33 @@ create table restoring (
     sis_covered text[],
     primary key (run, record)
 );
+
+-- Up to where a feed's watcher has heard of a type, as an organisation sees it: not how far it has been fetched.
+create table heard (
+    feed integer not null references feed,
+    organization text collate "C" not null,
+    notification_type text collate "C" not null,
+    version bigint not null,
+    epoch text not null,
+    primary key (feed, organization, notification_type)
+);
+
+-- Signatures of webhook calls, each of which is taken once: kept until the timestamp that it signs is too old anyway.
+create table webhook_call (
+    signature bytea primary key,
+    forget_at timestamptz not null
+);
+
+create index webhook_call_age on webhook_call (forget_at);
+
+-- The files of a watched folder as they were when a run of them was last asked for.
+create table watched_file (
+    feed integer not null references feed,
+    name text collate "C" not null,
+    -- Size and time of change: one that has another is looked into.
+    stamp text not null,
+    -- SHA-256 of what is in it: one that has the same came again, and nothing is to be run.
+    digest text not null,
+    came_at timestamptz not null default now(),
+    primary key (feed, name)
+);

@@ -61,6 +61,19 @@ def source_of(settings: Settings, secrets: Mapping[str, str]) -> Source:
     return make(said)
 
 
+def folder_of(settings: Settings) -> CsvFolder | EdfiFolder | None:
+    """The folder that the SIS drops its files into, if it does; no formatter of the school's own is loaded for it.
+
+    Raises SourceError, MappingFaults, OSError for a file that cannot be read.
+    """
+    kind, said = settings.connector.kind, settings.connector.options
+    if kind not in ("csv", "edfi"):
+        return None
+    make = _SOURCES.get((kind, settings.feed.formatter))
+    connector = (_own(said, {}) if make is None else make(said)).connector
+    return connector if isinstance(connector, CsvFolder | EdfiFolder) else None
+
+
 def _edfi(said: Said) -> Source:
     return Source(EdfiFolder(Path(said["folder"])), edfi.edfi_formatters(_codes(edfi.load_codes, said)))
 

@@ -15,7 +15,7 @@ from homeroom_merge.records import Method
 from homeroom_merge.rules import Rules
 from homeroom_merge.settings.connectors import KINDS
 from homeroom_merge.settings.diff import diff
-from homeroom_merge.settings.model import Entity, Settings, SettingsError, Stage
+from homeroom_merge.settings.model import Entity, Realtime, Settings, SettingsError, Stage
 from homeroom_merge.settings.reading import read_settings
 from homeroom_merge.settings.start import as_toml
 from homeroom_merge.values import ABSENT
@@ -106,6 +106,22 @@ def test_the_examples_of_seasons_in_a_new_file_are_good() -> None:
     said = re.sub(r"(?m)^# (?=\[\[|name|starts|ends|guards)", "", PLAIN)
     seasons = read_settings(said).entity["Student"].seasons
     assert [season.name for season in seasons] == ["turn of the school year", "report cards"]
+
+
+def test_realtime_is_off_unless_it_is_asked_for_and_a_webhook_names_its_secret() -> None:
+    assert read_settings(PLAIN).realtime == Realtime()
+    enabled = "[realtime]\nenabled = true\nwebhook = true\ndebounce_seconds = 40"
+    said = [fault.partition(", ")[2] for fault in faults(PLAIN.replace("[realtime]", enabled))]
+    assert said == [
+        'secrets.webhook_secret: this is missing; write webhook_secret = "WEBHOOK_SECRET"',
+        "realtime.debounce_seconds_max: this is less than debounce_seconds; write debounce_seconds_max = 40, or more",
+    ]
+    text = PLAIN.replace("[realtime]", enabled.replace("40", "2")).replace(
+        "\n[secrets]\n", '\n[secrets]\nwebhook_secret = "H"\n'
+    )
+    settings = read_settings(text)
+    assert settings.realtime == Realtime(enabled=True, debounce_seconds=2, webhook=True)
+    assert settings.secrets["webhook_secret"] == "H"
 
 
 class TestWhatSettingsComeTo:

@@ -6,7 +6,7 @@ that cannot be told, in another history of the Core or below its horizon, everyt
 
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeVar
@@ -14,26 +14,31 @@ from uuid import UUID
 
 import anyio
 
-from homeroom import Client, ResyncNeeded, RetryLater
+from homeroom import Client, ConnectionCut, ResyncNeeded, RetryLater
 from homeroom.answers import RecordAnswer, Result, TypeAvailability
 from homeroom.errors import Code, error
 from homeroom.errors import HomeroomError as HubError
-from homeroom.pacing import Backoff
+from homeroom.pacing import Backoff, Hold
+from homeroom.protocol import TYPES_PER_CALL_MAX
 from homeroom_merge.records import State
 from homeroom_merge.values import Json
 
 _PER_GET = 1_000
+_HELD_SECONDS_MIN = 2.0
+"""A request that is cut sooner was not held at all."""
 _CUTS_MAX = 20
 """In a row, with nothing coming between."""
 
 T = TypeVar("T")
 
 __all__ = [
+    "TYPES_PER_CALL_MAX",
     "Hub",
     "HubCursor",
     "HubError",
     "HubFetch",
     "HubSeen",
+    "Moved",
     "Rejected",
     "Written",
     "open_hub",
@@ -77,6 +82,19 @@ class HubFetch:
 
 
 @dataclass(frozen=True, slots=True)
+class Moved:
+    """What a wait came to. `cursor`: where the next one goes on; None: from the present.
+
+    `versions`: of the ids that moved, own writes among them. `all_told`: not where the hub cannot tell any more what
+    moved, below its horizon, or what was taken back, in another history.
+    """
+
+    cursor: HubCursor | None
+    versions: Mapping[str, int]
+    all_told: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Written:
     """The hub has it, at this version."""
 
@@ -109,6 +127,7 @@ class Hub:
     def __init__(self, client: Client, told: Callable[[int], None] = lambda _: None) -> None:
         self._client = client
         self._told = told
+        self._hold = Hold()
 
     def watched(self, told: Callable[[int], None]) -> "Hub":
         """The same, telling of a fetch how many more records have come."""
@@ -130,6 +149,36 @@ class Hub:
             fetch.cursor, fetch.complete = HubCursor(), True
             fetch.blocks = self._snapshot(notification_type, fetch)
         return fetch
+
+    async def present(self, notification_type: str) -> HubCursor:
+        """Where a type stands now, for those who want just what moves from here on."""
+        async with aclosing(self._client.snapshot(notification_type)) as lines:
+            async for line in lines:
+                return HubCursor(line["until"], line["epoch"])
+        raise error(Code.CORE_NOT_AVAILABLE, "the snapshot has no line")
+
+    async def wait(self, cursors: Mapping[str, HubCursor]) -> Mapping[str, Moved]:
+        """Be held until something has moved beyond these cursors, or for as long as those on the way allow.
+
+        At most TYPES_PER_CALL_MAX types, in one request.
+        """
+        asked = [{"notificationType": name, "maxCoreVersion": cursor.version} for name, cursor in cursors.items()]
+        begun = anyio.current_time()
+        try:
+            answer = await self._client.is_data_available(asked, self._hold.wait_seconds)
+        except ResyncNeeded:
+            return {name: Moved(None, {}, all_told=False) for name in cursors}
+        except ConnectionCut:
+            seconds = anyio.current_time() - begun
+            if seconds < _HELD_SECONDS_MIN:
+                raise
+            self._hold = self._hold.cut_after(seconds)
+            return {}
+        self._hold = self._hold.held(anyio.current_time() - begun)
+        return {
+            name: _moved(cursor, answer.epoch, entry)
+            for (name, cursor), entry in zip(cursors.items(), answer.types, strict=True)
+        }
 
     async def look(self, notification_type: str, ids: Sequence[str]) -> list[HubSeen]:
         """Just these records, as they are now."""
@@ -211,6 +260,13 @@ class Hub:
 def _pages(all_: Sequence[T], size: int) -> Iterator[Sequence[T]]:
     for start in range(0, len(all_), size):
         yield all_[start : start + size]
+
+
+def _moved(cursor: HubCursor, epoch: str, entry: TypeAvailability) -> Moved:
+    """A full list says nothing of what moved."""
+    is_full = entry["reason"] == "mismatch"
+    versions = {} if is_full else {record["id"]: record["coreVersion"] for record in entry["records"]}
+    return Moved(HubCursor(entry["maxCoreVersion"], epoch), versions, all_told=not is_full and epoch == cursor.epoch)
 
 
 def _codes(result: Result) -> list[int]:

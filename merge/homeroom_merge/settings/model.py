@@ -72,6 +72,21 @@ class Connector:
 
 
 @dataclass(frozen=True, slots=True)
+class Realtime:
+    """Whether what moves is merged at once, and who notices it; the hub is listened to wherever it is enabled."""
+
+    enabled: bool = False
+    debounce_seconds: int = 1
+    """What moves is merged once nothing has moved for so long,"""
+    debounce_seconds_max: int = 30
+    """and at the latest so long after the first."""
+    folder: bool = True
+    """A connector's folder is watched."""
+    webhook: bool = False
+    """The SIS tells of what has changed, and signs with the secret `webhook_secret`."""
+
+
+@dataclass(frozen=True, slots=True)
 class Entity:
     """What holds for one kind of record; `[defaults]` says it for all that do not say it themselves."""
 
@@ -114,6 +129,7 @@ class Settings:
     entity: Mapping[str, Entity]
     backup: Backups = field(default_factory=Backups)
     """Without a place: the folder `backups` of the data directory."""
+    realtime: Realtime = field(default_factory=Realtime)
     overrides: Mapping[str, object] = field(default_factory=dict)
 
     @property

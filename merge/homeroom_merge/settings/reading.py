@@ -11,7 +11,7 @@ from homeroom_merge.guards import Limits, Season
 from homeroom_merge.merging import NEVER_DELETED, DeletePolicy, OnDelete
 from homeroom_merge.records import Method
 from homeroom_merge.settings.connectors import KINDS
-from homeroom_merge.settings.model import Connector, Entity, Feed, Hub, Settings, SettingsError, Stage
+from homeroom_merge.settings.model import Connector, Entity, Feed, Hub, Realtime, Settings, SettingsError, Stage
 from homeroom_merge.settings.overrides import apply_overrides
 from homeroom_merge.terms import Backups
 from homeroom_merge.toml_tables import Faults, Table, lines_of, parse, suggestion
@@ -47,8 +47,10 @@ def _settings(top: Table, types: Collection[str]) -> Settings:
     entities = {name: _entity(table.table(name), defaults, *quiet, types=types) for name in table}
     if not entities:
         top.fault("entity", "no entity is named", "write [entity.Student] for each kind of record to be merged")
-    told = _hub(top.table("hub")), connector, _secrets(top.table("secrets"), connector), entities
-    settings = Settings(feed, *told, backup=_backup(top.table("backup")))
+    realtime = _realtime(top.table("realtime"))
+    secrets = _secrets(top.table("secrets"), connector, realtime)
+    told = _hub(top.table("hub")), connector, secrets, entities
+    settings = Settings(feed, *told, backup=_backup(top.table("backup")), realtime=realtime)
     top.close()
     return settings
 
@@ -127,10 +129,27 @@ def _backup(table: Table) -> Backups:
     return backups
 
 
-def _secrets(table: Table, connector: Connector) -> Mapping[str, str]:
+def _realtime(table: Table) -> Realtime:
+    usual = Realtime()
+    realtime = Realtime(
+        enabled=table.boolean("enabled", usual.enabled),
+        debounce_seconds=table.whole("debounce_seconds", usual.debounce_seconds, lowest=1),
+        debounce_seconds_max=table.whole("debounce_seconds_max", usual.debounce_seconds_max, lowest=1),
+        folder=table.boolean("folder", usual.folder),
+        webhook=table.boolean("webhook", usual.webhook),
+    )
+    if realtime.debounce_seconds_max < realtime.debounce_seconds:
+        cure = f"write debounce_seconds_max = {realtime.debounce_seconds}, or more"
+        table.fault("debounce_seconds_max", "this is less than debounce_seconds", cure)
+    table.close()
+    return realtime
+
+
+def _secrets(table: Table, connector: Connector, realtime: Realtime) -> Mapping[str, str]:
     """Never repeats what stands there: it may be the secret itself."""
     kind = KINDS.get(connector.kind)
     needed = {"hub_key": "HOMEROOM_KEY", **(kind.secrets if kind else {})}
+    needed |= {"webhook_secret": "WEBHOOK_SECRET"} if realtime.webhook else {}
     found = {name: table.text(name, None, example) for name, example in needed.items()}
     for name, variable in found.items():
         if variable and not _VARIABLE.fullmatch(variable):

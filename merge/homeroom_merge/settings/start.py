@@ -37,6 +37,15 @@ _BACKUP = """
 # keep = 30  # the last ones of each entity
 # keep_days = 90  # older ones are removed, but for the last
 """
+_REALTIME = """
+# What moves on either side is merged at once, where settings and the SIS allow.
+[realtime]
+# enabled = false
+# debounce_seconds = 1  # once nothing has moved for so long,
+# debounce_seconds_max = 30  # and at the latest so long after the first
+# folder = true  # the connector's folder is watched, where it has one
+# webhook = false  # true: the SIS tells; it signs with webhook_secret, which is named under [secrets]
+"""
 _ENTITIES = """
 # What holds for every entity that does not say it itself.
 [defaults]
@@ -96,6 +105,7 @@ def as_toml(kind: str, name: str, authority: str, schools: Sequence[str], entiti
             _connector(kind, connector),
             _SECRETS.format(secrets="\n".join(f'{each} = "{variable}"' for each, variable in secrets.items())),
             _BACKUP,
+            _REALTIME,
             _ENTITIES,
             "\n".join(f"[{dotted(('entity', entity))}]" for entity in entities),
             "\n",
