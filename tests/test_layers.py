@@ -164,6 +164,7 @@ MERGE_FLOORS = [
     "opening",
     "run",
     "group",
+    "draining",
     "inbox",
     "explanation",
     "health",

@@ -15,7 +15,7 @@ from homeroom_merge.backup_file import BackupError
 from homeroom_merge.connectors.hub import HubError
 from homeroom_merge.fetching import Fetched
 from homeroom_merge.guards import Pass
-from homeroom_merge.planning import Planned
+from homeroom_merge.planning import LookedAt, Planned
 from homeroom_merge.progress import UNWATCHED, Progress
 from homeroom_merge.report.logbook import Going, Logbook
 from homeroom_merge.report.model import Report, StepName
@@ -46,6 +46,8 @@ class Course:
     log: Logbook = field(default_factory=Logbook)
     progress: Progress = UNWATCHED
     report: Report | None = None
+    looked_at: LookedAt | None = None
+    """The records that it is about; None: all."""
 
     @property
     def may(self) -> Pass:

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta, tzinfo
+from types import MappingProxyType
 
 import orjson
 
@@ -66,8 +67,8 @@ async def fetch_hub(connection: Conn, subject: Subject, terms: Terms, sides: Sid
                 cursors[place] = fetch.cursor
             if everything:
                 lost = await seen.hub_not_among(connection, subject.number, sorted(shown), year)
-                now = await _best(hubs, notification_type, lost)
-                await seen.store_hub(connection, subject.number, _hub_rows(now, year, verifier, found), anew=True)
+                now = await best(hubs, notification_type, lost)
+                await seen.store_hub(connection, subject.number, hub_rows(now, year, verifier, found), anew=True)
         await seen.move_hub_cursor(connection, subject.number, _cursor_text(cursors))
     return found
 
@@ -88,22 +89,25 @@ async def _keep(
         shown.update(each.hub_id for each in block)
         away = [each.hub_id for each in block if each.state is State.OUT_OF_VIEW]
         kept = [each for each in block if each.state is not State.OUT_OF_VIEW]
-        kept += await _best(hubs, notification_type, away) if away else []
-        rows = _hub_rows(kept, year, verifier, found)
+        kept += await best(hubs, notification_type, away) if away else []
+        rows = hub_rows(kept, year, verifier, found)
         await seen.store_hub(connection, subject.number, rows, anew=fetch.complete)
     return shown
 
 
-async def _best(hubs: Mapping[str, Hub], notification_type: str, ids: Sequence[str]) -> list[HubSeen]:
-    """Each record as the first organisation shows it that sees it at all."""
-    best: dict[str, HubSeen] = {}
+async def best(
+    hubs: Mapping[str, Hub], notification_type: str, ids: Sequence[str], known: Mapping[str, int] = MappingProxyType({})
+) -> list[HubSeen]:
+    """Each record as the first organisation shows it that sees it at all. `known`: versions, as `Hub.look` has it."""
+    shown: dict[str, HubSeen] = {}
     for hub in hubs.values():
-        asked = [each for each in ids if each not in best or best[each].state is State.OUT_OF_VIEW]
-        best.update({each.hub_id: each for each in await hub.look(notification_type, asked)})
-    return list(best.values())
+        asked = [each for each in ids if each not in shown or shown[each].state is State.OUT_OF_VIEW]
+        shown.update({each.hub_id: each for each in await hub.look(notification_type, asked, known)})
+    return list(shown.values())
 
 
-def _hub_rows(block: Sequence[HubSeen], year: int | None, verifier: Verifier, found: Fetched) -> list[HubRow]:
+def hub_rows(block: Sequence[HubSeen], year: int | None, verifier: Verifier, found: Fetched) -> list[HubRow]:
+    """What is kept of records that the hub shows; those with faults are counted and named."""
     rows = []
     for each in block:
         faults = verifier.faults(each.body) if each.state is State.LIVE and each.body is not None else []

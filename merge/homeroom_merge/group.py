@@ -22,10 +22,11 @@ from homeroom_merge.restoration import prepare
 from homeroom_merge.run import approve, finish, make_plan, merge_now, merge_of, persist, restore, undo
 from homeroom_merge.shape import Shape
 from homeroom_merge.sides import Sides
-from homeroom_merge.store import runs
+from homeroom_merge.store import runs, triggers
 from homeroom_merge.store.connection import Conn
 from homeroom_merge.store.runs import Run
 from homeroom_merge.terms import Terms
+from homeroom_merge.values import SideName
 
 
 def in_order(shapes: Mapping[str, Shape]) -> list[str]:
@@ -82,6 +83,8 @@ class Group:
             course.log.notes.append(f"not begun, for it depends on {', '.join(failed)}, which failed")
             await close(self._connection, course, "cancelled")
             return
+        if not course.dry and course.terms.only is None:
+            await triggers.mark(self._connection, course.subject, course.run, _fetched(course.terms))
         await fetch(self._connection, course)
         if course.status == "running":
             await make_plan(self._connection, course, now)
@@ -143,6 +146,18 @@ class Group:
             async with self._guarded(course):
                 await restore(self._connection, course, found)
         return course
+
+    @asynccontextmanager
+    async def alone(self, entity: str, runner: str) -> AsyncIterator[Course]:
+        """A run of one entity whose steps whoever asks takes; what goes wrong ends it as failed. InProgressError."""
+        async with self._working([entity]):
+            course = await self._begin(entity, uuid4(), runner)
+            async with self._guarded(course):
+                yield course
+
+    def waiting_for(self, entity: str) -> list[str]:
+        """The entities whose records may wait for those of this one."""
+        return [other for other, terms in self._terms.items() if entity in terms.after]
 
     def terms_of(self, entity: str) -> Terms:
         return self._terms[entity]
@@ -224,5 +239,11 @@ class Group:
                     await persist(self._connection, course, await merge_of(self._connection, course, now), deletes=True)
         for course in courses:
             if course.status == "running":
-                async with self._guarded(course):
+                async with self._guarded(course), self._connection.transaction():
                     await finish(self._connection, course, now)
+                    await triggers.clear(self._connection, course.subject, course.run)
+
+
+def _fetched(terms: Terms) -> list[SideName]:
+    fetched: dict[SideName, bool] = {"hub": terms.fetches_hub, "sis": terms.fetches_sis}
+    return [side for side, is_fetched in fetched.items() if is_fetched]

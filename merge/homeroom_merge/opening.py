@@ -1,5 +1,6 @@
 """The beginning of a run: the subject held, what was cut before rolled up, both sides fetched and verified."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from uuid import UUID
 
@@ -58,9 +59,15 @@ async def fetch(connection: Conn, course: Course) -> None:
         if status != "running":
             await close(connection, course, status)
             return
+    await tell_left_out(connection, course)
+
+
+async def tell_left_out(connection: Conn, course: Course, numbers: Sequence[int] | None = None) -> None:
+    """Which of these records (None: all) fail verification."""
     async with stepping(connection, course, StepName.VERIFY) as going:
         sis_faults = () if course.sis is None else course.sis.faults
-        left_out = await reports.leave_out(connection, course.run, subject.number, sis_faults, LEFT_OUT_MAX)
+        told = course.subject, sis_faults, LEFT_OUT_MAX, numbers
+        left_out = await reports.leave_out(connection, course.run, *told)
         going.counts = {"invalid on the hub": left_out.get("hub", 0), "invalid in the SIS": left_out.get("sis", 0)}
         if invalid := sum(left_out.values()):
             shown = f", of which the first {LEFT_OUT_MAX:,} are told" if invalid > LEFT_OUT_MAX else ""

@@ -1,19 +1,19 @@
 """All records of an entity: what is to be written where, and whether the plan may go on (merge.md 2.3 to 2.5)."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from typing import TypeVar
 from uuid import UUID
 
-from homeroom_merge.guards import Standing, Tally, Verdict, judge, tally
+from homeroom_merge.guards import Pass, Standing, Tally, Verdict, judge, tally
 from homeroom_merge.linking import Links
 from homeroom_merge.merging import UNTOUCHED, merge
 from homeroom_merge.plan import Change, Conflict
 from homeroom_merge.reach import Reach
 from homeroom_merge.records import Known
 from homeroom_merge.sis.side import Sis
-from homeroom_merge.store import inbox, runs, seen
+from homeroom_merge.store import inbox, realtime, runs, seen
 from homeroom_merge.store import known as records
 from homeroom_merge.store.connection import Conn
 from homeroom_merge.store.known import Numbered
@@ -26,6 +26,14 @@ RE_KEY = "proposed re-key"
 
 MOVING = "it moved each time it was about to be written"
 """The rule of a conflict that the next run takes up by itself, once the record keeps still."""
+
+
+@dataclass(frozen=True, slots=True)
+class LookedAt:
+    """The records of a run over just some, and the keys in the SIS under which new ones may be among them."""
+
+    numbers: Sequence[int]
+    sis_keys: Sequence[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,14 +92,40 @@ async def plan(
         proposed = await seen.re_keys(connection, subject)
         await seen.draw_ids(connection, subject, sorted(proposed), uuids=terms.draws_uuids)
         async for block in records.changed(connection, subject):
-            changes = [
-                change if each.number not in proposed else _proposal(each, proposed[each.number])
-                for each, change in zip(block, await merged(block), strict=True)
-            ]
-            await keep(connection, run, block, changes, total)
+            await keep(connection, run, block, _proposing(block, await merged(block), proposed), total)
         live = await records.live_bases(connection, subject)
     is_first = first and total.tally.creates + total.tally.updates > 0
     return total.judged(Standing(live, today, is_first, columns_missing), terms)
+
+
+async def plan_dirty(
+    connection: Conn, run: UUID, subject: int, terms: Terms, merged: Merge, looked_at: LookedAt, today: date
+) -> Planned:
+    """Merge just these records, some of which may be new, judged with what realtime runs wrote in 24 hours.
+
+    A plan that is held takes in what earlier ones of realtime runs hold, and so can replace them. One transaction.
+    """
+    total = Totals()
+    async with connection.transaction():
+        proposed = await seen.re_keys(connection, subject, looked_at.sis_keys)
+        await seen.draw_ids(connection, subject, sorted(proposed), looked_at.sis_keys, uuids=terms.draws_uuids)
+
+        async def add(numbers: Sequence[int]) -> None:
+            for page in _pages(numbers):
+                block = list((await records.read(connection, page)).values())
+                await keep(connection, run, block, _proposing(block, await merged(block), proposed), total)
+
+        await add(looked_at.numbers)
+        earlier = Tally()
+        async for changes in realtime.written_in_a_day(connection, subject, run):
+            earlier += tally(changes)
+        standing = Standing(await records.live_bases(connection, subject), today, earlier=earlier)
+        planned = total.judged(standing, terms)
+        if planned.verdict.may is not Pass.NOTHING:
+            return planned
+        await add(await realtime.held_numbers(connection, subject, run))
+        await runs.replace_held(connection, subject, run, "realtime")
+    return total.judged(standing, terms)
 
 
 async def plan_again(
@@ -166,6 +200,14 @@ async def moved_since(connection: Conn, run: UUID, merged: Merge) -> AsyncIterat
 def _pages(every: Sequence[T]) -> Iterator[Sequence[T]]:
     for start in range(0, len(every), _AT_ONCE):
         yield every[start : start + _AT_ONCE]
+
+
+def _proposing(block: Sequence[Numbered], merged: Sequence[Change], proposed: Mapping[int, str]) -> list[Change]:
+    """What is to be done about some records, with those that may be others under a new key as proposals."""
+    return [
+        change if each.number not in proposed else _proposal(each, proposed[each.number])
+        for each, change in zip(block, merged, strict=True)
+    ]
 
 
 def _proposal(each: Numbered, re_key: str) -> Change:

@@ -17,15 +17,26 @@ from homeroom_merge.linking import Links
 from homeroom_merge.opening import keep_first, roll_up
 from homeroom_merge.persisting.persist import Persisting
 from homeroom_merge.plan import Change
-from homeroom_merge.planning import Merge, Planned, give_up, merge_with, moved_since, plan, plan_again, plan_anew
+from homeroom_merge.planning import (
+    LookedAt,
+    Merge,
+    Planned,
+    give_up,
+    merge_with,
+    moved_since,
+    plan,
+    plan_again,
+    plan_anew,
+    plan_dirty,
+)
 from homeroom_merge.reach import Reach
 from homeroom_merge.report.logbook import Going, Logbook
 from homeroom_merge.report.model import StepName, status_of
 from homeroom_merge.reporting import close
 from homeroom_merge.restoration import plan_restore, restore_with
 from homeroom_merge.sides import Sides as Sides
-from homeroom_merge.standing import look_again, look_at_all
-from homeroom_merge.store import failing, inbox, journal, own, reports, restores, runs, seen
+from homeroom_merge.standing import look_again, look_at_all, look_on_hub
+from homeroom_merge.store import failing, inbox, journal, own, realtime, reports, restores, runs, seen
 from homeroom_merge.store import known as records
 from homeroom_merge.store.connection import Conn
 from homeroom_merge.store.known import Numbered
@@ -63,6 +74,22 @@ async def make_plan(connection: Conn, course: Course, now: datetime) -> None:
     await _guard(connection, course, planned)
 
 
+async def make_plan_of_dirty(connection: Conn, course: Course, looked_at: LookedAt, now: datetime) -> None:
+    """As `make_plan`, of just these records."""
+    await own.forget_old_writings(connection)
+    merged = await merge_of(connection, course, now)
+    async with stepping(connection, course, StepName.MERGE) as merging:
+        async with stepping(connection, course, StepName.PLAN) as planning:
+            told = course.run, course.subject, course.terms, merged, looked_at, now.date()
+            planned = await plan_dirty(connection, *told)
+            planning.counts = _counts(planned)
+        merging.counts = {"conflicts": planned.conflicts, "waiting": planned.waits}
+    await inbox.forget_agreed(connection, course.subject, course.run, looked_at.numbers)
+    await failing.note_plan(connection, course.subject, course.run, looked_at.numbers)
+    course.looked_at = looked_at
+    await _guard(connection, course, planned)
+
+
 async def _guard(connection: Conn, course: Course, planned: Planned) -> None:
     course.planned = planned
     async with stepping(connection, course, StepName.GUARD) as going:
@@ -92,7 +119,11 @@ async def persist(connection: Conn, course: Course, merged: Merge, *, deletes: b
             return
         subject = await seen.find_subject(connection, course.terms.feed, course.terms.entity)
         await look_again(connection, subject.number, course.terms, course.sides, stale)
-        await fetch_hub(connection, subject, course.terms, course.sides)
+        if course.looked_at is None:
+            await fetch_hub(connection, subject, course.terms, course.sides)
+        else:
+            asked = await realtime.linked_of(connection, stale)
+            await look_on_hub(connection, subject.number, course.terms, course.sides, asked)
         await plan_anew(connection, course.run, stale, merged)
         await _carry_out(connection, course, persisting, deletes=deletes)
     await give_up(connection, course.run, await runs.numbers_with(connection, course.run, "stale"))

@@ -106,7 +106,8 @@ create table record (
 create unique index record_by_sis_key on record (subject, sis_key) where sis_key is not null;
 create unique index record_by_hub_id on record (subject, hub_id) where hub_id is not null;
 create index record_by_identifier on record (subject, identifier) where identifier is not null;
--- Few fail, and health asks for them after every plan.
+-- Few are awaited or fail, and every link and every plan asks for them.
+create index record_awaiting on record (subject) where awaiting is not null;
 create index record_failing on record (subject) where hub_state = 'failed' or sis_state = 'failed';
 
 -- Whoever works on one subject, for as long as his heart beats.
@@ -279,10 +280,19 @@ create table trigger (
     side text not null,
     key text collate "C" not null,
     generation bigint not null default 1,
+    -- Hub: the core version that it moved to, where whoever noticed knows it; else 0.
+    version bigint not null default 0,
     raised_at timestamptz not null default now(),
     parked boolean not null default false,
+    -- Why it is parked: tonight | held | conflict | waits | invalid | failed | stale | unknown.
+    why text not null default '',
+    -- The full run that found it here before it fetched, and removes it once it has merged everything.
+    read_by uuid,
     primary key (subject, side, key)
 );
+
+-- Parked ones may be many, and every drain asks for the others.
+create index trigger_dirty on trigger (subject, raised_at) where not parked;
 
 -- What a run may have changed, as it was before: a file each, noted before it is begun and again once it is whole.
 create table backup (

@@ -12,9 +12,10 @@ from typing import Any
 from homeroom import Client
 from homeroom_merge.connectors.hub import Hub
 from homeroom_merge.connectors.sql import SqlDatabase
+from homeroom_merge.draining import drain
 from homeroom_merge.records import Method
 from homeroom_merge.rules import Rules
-from homeroom_merge.store import backups, intake, journal, known, runs, seen
+from homeroom_merge.store import backups, intake, journal, known, runs, seen, triggers
 from tests.merge.feeds import group_of, opened_state
 from tests.merge.pupils import TABLE, Pupils, feed_of
 
@@ -27,6 +28,7 @@ _POINTS = (
     (runs, "begin", "store_plan", "note_outcomes", "end", "decide"),
     (journal, "intend", "note_results", "note_sis_result"),
     (backups, "begin", "complete"),
+    (triggers, "forget_echoes", "dirty", "done", "clear"),
     (known, "settle", "show_written", "show_sis"),
     (Hub, "write"),
     (SqlDatabase, "write"),
@@ -59,9 +61,9 @@ def kill_at(point: int) -> Callable[[], int]:
 
 
 async def main(url: str, key: str, state_url: str, source: str, point: int, what: str) -> None:
-    """Merge what is in a folder or a SQLite file, or `undo` that, and approve what is held.
+    """Merge what is in a folder or a SQLite file, and approve what is held; the feed is named as the source is.
 
-    The feed is named as the source is.
+    `what`: `run` for everything, `undo` to take that back, `drain` for what is dirty.
     """
     passed, path = kill_at(point), Path(source)
     async with opened_state(state_url) as own, Client(url, key, "A.9", retry_seconds=20) as client:
@@ -70,10 +72,14 @@ async def main(url: str, key: str, state_url: str, source: str, point: int, what
             group = await feed_of(client, own, sis, Pupils(prefix=path.stem), AS_HUB, feed=path.stem)
         else:
             group = await group_of(client, own, path, ENTITIES, frozenset({"S.91"}), "A.9", path.name)
-        ended = await runs.with_status(own, path.stem, "success", "finishedWithIssues")
-        done = [run.id for run in ended if run.undoes is None]
-        courses = await (group.undo(done[-1:], NOW) if what == "undo" else group.run(NOW))
-        await group.approve([course.run for course in courses if course.status == "held"], NOW, "tests")
+        if what == "drain":
+            while await drain(own, group, "Student", NOW) is not None:
+                pass
+        else:
+            ended = await runs.with_status(own, path.stem, "success", "finishedWithIssues")
+            done = [run.id for run in ended if run.undoes is None]
+            courses = await (group.undo(done[-1:], NOW) if what == "undo" else group.run(NOW))
+            await group.approve([course.run for course in courses if course.status == "held"], NOW, "tests")
     sys.stdout.write(str(passed()))
 
 

@@ -1,6 +1,6 @@
 """What a fetch asks the hub for: what is not known yet, and nothing that was written by the run before."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -33,9 +33,11 @@ async def night(
         night = Night(school, file)
         look = Hub.look
 
-        async def looked(hub: Hub, notification_type: str, ids: Sequence[str]) -> list[HubSeen]:
+        async def looked(
+            hub: Hub, notification_type: str, ids: Sequence[str], *known: Mapping[str, int]
+        ) -> list[HubSeen]:
             night.asked += ids
-            return await look(hub, notification_type, ids)
+            return await look(hub, notification_type, ids, *known)
 
         monkeypatch.setattr(Hub, "look", looked)
         for key in ("r1", "r2"):

@@ -14,11 +14,12 @@ import anyio
 import asyncpg
 import pytest
 
+from homeroom_merge.store import seen, triggers
 from homeroom_merge.values import Json
 from homeroom_server import operations
 from homeroom_server.settings import Settings
 from tests.conftest import Core, open_core
-from tests.merge.feeds import on_the_hub
+from tests.merge.feeds import on_the_hub, opened_state
 from tests.merge.interchanges import ORGANIZATIONS, put, student
 from tests.merge.pupils import File, pupil
 
@@ -177,3 +178,37 @@ async def test_an_undo_that_is_killed_anywhere_is_finished_by_the_next(merge: Me
 async def hub_of(merge: Merge, name: str) -> dict[str, Json]:
     """What the hub has of a feed."""
     return {each: body for each, body in (await on_the_hub(merge.core, "Student")).items() if name in each}
+
+
+async def noticed(merge: Merge, name: str) -> None:
+    """Whatever was edited on either side of a feed is dirty, and what is as it was besides."""
+    async with opened_state(merge.state_url) as own:
+        subject = (await seen.find_subject(own, name, "Student")).number
+        await triggers.raise_(own, subject, "hub", [f"{name}-{number}" for number in (1, 3, 4)])
+        await triggers.raise_(own, subject, "sis", [f"{name}-{number}" for number in (1, 2, 3, 5)])
+
+
+@pytest.mark.timeout(1200)
+async def test_a_drain_that_is_killed_anywhere_forgets_nothing_and_writes_nothing_twice(
+    merge: Merge, tmp_path: Path
+) -> None:
+    undisturbed = await edited(merge, tmp_path, "undisturbed", first=False)
+    await noticed(merge, "undisturbed")
+    _, said = await merge.run(undisturbed.path, NEVER, "drain")
+    count = int(said)
+    assert count > 40
+    own: asyncpg.Connection = await merge.core.connect()
+    killed, points = 0, some(count)
+    for point in points:
+        name, told = f"killed{point}at", f"killed at point {point} of {count}"
+        file = await edited(merge, tmp_path, name, first=False)
+        await noticed(merge, name)
+        killed += (await merge.run(file.path, point, "drain"))[0] == -signal.SIGKILL
+        assert (await merge.run(file.path, NEVER, "drain"))[0] == 0
+        hub = {each: body for each, body in (await on_the_hub(merge.core, "Student")).items() if name in each}
+        assert hub == file.bodies() == wanted(name, first=False), told
+        assert Counter(file.writes()) == {f"{name}-{number}": 1 for number in (1, 3, 4)}, told
+        assert await own.fetch(TWICE, name) == [], told
+        assert await own.fetchval("select count(*) from homeroom_merge.trigger") == 0, told
+    assert await own.fetchval(UNFINISHED) == 0
+    assert killed > len(points) / 2, "the last points are not in every run"

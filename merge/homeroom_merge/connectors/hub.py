@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mappin
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -180,12 +181,16 @@ class Hub:
             for (name, cursor), entry in zip(cursors.items(), answer.types, strict=True)
         }
 
-    async def look(self, notification_type: str, ids: Sequence[str]) -> list[HubSeen]:
-        """Just these records, as they are now."""
+    async def look(
+        self, notification_type: str, ids: Sequence[str], known: Mapping[str, int] = MappingProxyType({})
+    ) -> list[HubSeen]:
+        """Just these records, as they are now. `known`: versions that they have at least; an older one is no answer."""
         found: list[HubSeen] = []
         for page in _pages(ids, _PER_GET):
             got = await self._client.get(notification_type, [{"id": each} for each in page])
             found += map(_seen, got.records)
+        if any(each.version < known.get(each.hub_id, 0) for each in found if each.version):
+            raise error(Code.NODE_BEHIND, "a node is behind what is known of the hub; fetch again")
         return found
 
     async def write(
@@ -248,9 +253,7 @@ class Hub:
                 raise error(Code.CORE_NOT_AVAILABLE, "the Core's history changed during the fetch; fetch again")
             listed = {record["id"]: record["coreVersion"] for record in entry["records"]}
             for page in _pages(await news(listed), _PER_GET):
-                seen = await self.look(notification_type, page)
-                if any(each.version < listed[each.hub_id] for each in seen if each.version):
-                    raise error(Code.NODE_BEHIND, "a node is behind the one that listed; fetch again")
+                seen = await self.look(notification_type, page, listed)
                 self._told(len(seen))
                 yield seen
             fetch.cursor = HubCursor(entry["maxCoreVersion"], epoch)

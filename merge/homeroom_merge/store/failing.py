@@ -1,6 +1,6 @@
 """What is wrong with records now, and since when."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -24,17 +24,20 @@ class Failing:
     example: str
 
 
-async def note_plan(connection: Conn, subject: int, run: UUID) -> None:
-    """A run has fetched and merged all of a subject: what failed verification, and what is fine by now."""
+async def note_plan(connection: Conn, subject: int, run: UUID, numbers: Sequence[int] | None = None) -> None:
+    """A run has fetched and merged these records (None: all): what failed verification, and what is fine by now."""
     await connection.execute(
         """
         with now as (
-            select number, 'hub' as what, hub_faults as faults from record where subject = $1 and hub_state = 'failed'
+            select number, 'hub' as what, hub_faults as faults from record
+            where subject = $1 and hub_state = 'failed' and ($3::bigint[] is null or number = any($3::bigint[]))
             union all
-            select number, 'sis', sis_faults from record where subject = $1 and sis_state = 'failed'
+            select number, 'sis', sis_faults from record
+            where subject = $1 and sis_state = 'failed' and ($3::bigint[] is null or number = any($3::bigint[]))
         ), healed as (
             delete from failing f using record r
-            where r.number = f.record and r.subject = $1 and case
+            where r.number = f.record and r.subject = $1 and ($3::bigint[] is null or r.number = any($3::bigint[]))
+              and case
                 when f.what in ('hub', 'sis')
                     then not exists (select from now n where n.number = f.record and n.what = f.what)
                 else not exists (select from planned p where p.run = $2 and p.record = f.record)
@@ -50,6 +53,7 @@ async def note_plan(connection: Conn, subject: int, run: UUID) -> None:
         """,
         subject,
         run,
+        numbers,
     )
 
 

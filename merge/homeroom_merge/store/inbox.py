@@ -73,16 +73,17 @@ async def note_conflicts(connection: Conn, found: Sequence[tuple[int, Sequence[C
     )
 
 
-async def forget_agreed(connection: Conn, subject: int, run: UUID) -> None:
-    """A run has merged all of a subject: what is not in its plan, both sides agree on."""
+async def forget_agreed(connection: Conn, subject: int, run: UUID, numbers: Sequence[int] | None = None) -> None:
+    """A run has merged these records (None: all): on what is not in its plan, both sides agree."""
     await connection.execute(
         """
         delete from conflict c using record r
-        where r.number = c.record and r.subject = $1
+        where r.number = c.record and r.subject = $1 and ($3::bigint[] is null or r.number = any($3::bigint[]))
           and not exists (select from planned p where p.run = $2 and p.record = c.record)
         """,
         subject,
         run,
+        numbers,
     )
 
 

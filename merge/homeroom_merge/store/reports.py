@@ -99,9 +99,14 @@ async def find_report(connection: Conn, run: UUID) -> str | None:
 
 
 async def leave_out(
-    connection: Conn, run: UUID, subject: int, sis: Sequence[tuple[str, Fault]], limit: int
+    connection: Conn,
+    run: UUID,
+    subject: int,
+    sis: Sequence[tuple[str, Fault]],
+    limit: int,
+    numbers: Sequence[int] | None = None,
 ) -> dict[str, int]:
-    """Note which records fail verification now, at most so many of each kind; how many, by side.
+    """Note which of these records (None: all) fail verification now, at most so many of each kind; how many, by side.
 
     `sis`: faults of the SIS's by place, for rows without a key of their own.
     """
@@ -110,9 +115,11 @@ async def leave_out(
         with failing as (
             select number, 'hub' as side, hub_faults as faults from record
             where subject = $2 and hub_state = 'failed' and hub_faults is not null
+              and ($4::bigint[] is null or number = any($4::bigint[]))
             union all
             select number, 'sis', sis_faults from record
             where subject = $2 and sis_state = 'failed' and sis_faults is not null
+              and ($4::bigint[] is null or number = any($4::bigint[]))
         ), noted as (
             insert into left_out (run, side, record, place, faults)
             select $1, side, number, faults::jsonb ->> 'place', faults from failing order by number limit $3
@@ -122,6 +129,7 @@ async def leave_out(
         run,
         subject,
         limit,
+        numbers,
     )
     counts = {row["side"]: row["n"] for row in rows}
     known = await connection.fetch("select place from left_out where run = $1 and side = 'sis'", run)

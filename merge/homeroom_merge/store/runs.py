@@ -138,15 +138,16 @@ async def with_status(connection: Conn, feed: str, *statuses: str) -> list[Run]:
     return [Run(**row) for row in rows]
 
 
-async def replace_held(connection: Conn, subject: int, by: UUID) -> int:
-    """A newer plan replaces those of this subject that are held; how many."""
+async def replace_held(connection: Conn, subject: int, by: UUID, runner: str | None = None) -> int:
+    """A newer plan replaces those of this subject that are held, of a runner or (None) of all; how many."""
     done = await connection.execute(
         """
         update run set status = 'cancelled', ended_at = now(), decided_by = 'a newer plan', decided_at = now()
-        where subject = $1 and status = 'held' and id <> $2
+        where subject = $1 and status = 'held' and id <> $2 and ($3::text is null or runner = $3)
         """,
         subject,
         by,
+        runner,
     )
     return int(done.rpartition(" ")[2])
 

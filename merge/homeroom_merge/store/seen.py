@@ -147,8 +147,8 @@ async def know_shown_columns(connection: Conn, subject: int) -> None:
     )
 
 
-async def link_alike(connection: Conn, subject: int) -> int:
-    """Link records of the SIS to unlinked ones of the hub whose id is their key; how many.
+async def link_alike(connection: Conn, subject: int, keys: Sequence[str] | None = None) -> int:
+    """Link records of the SIS (None: all) to unlinked ones of the hub whose id is their key; how many.
 
     Likewise to the one that was written to the SIS and is awaited under whatever key it gives, if there is just one.
     """
@@ -158,10 +158,12 @@ async def link_alike(connection: Conn, subject: int) -> int:
             with alike as (
                 select s.number as sis, h.number as hub from record s join record h on h.subject = s.subject
                 where s.subject = $1 and s.hub_id is null and h.sis_key is null and h.hub_id = s.sis_key
+                  and ($2::text[] is null or s.sis_key = any($2::text[]))
                 union
                 select s.number, h.number from record s
                 join record h on h.subject = s.subject and h.awaiting::jsonb #> '{base,sis}' = s.sis_seen::jsonb
                 where s.subject = $1 and s.hub_id is null and h.sis_key is null and h.awaiting is not null
+                  and ($2::text[] is null or s.sis_key = any($2::text[]))
             ), counted as (
                 select sis, hub, count(*) over (partition by sis) as of_sis, count(*) over (partition by hub) as of_hub
                 from alike
@@ -181,12 +183,16 @@ async def link_alike(connection: Conn, subject: int) -> int:
             select count(*) from linked
             """,
             subject,
+            keys,
         )
     )
 
 
-async def re_keys(connection: Conn, subject: int) -> dict[int, str]:
-    """New records of the SIS with an identifier that a record has which the SIS no longer shows: by number, its key."""
+async def re_keys(connection: Conn, subject: int, keys: Sequence[str] | None = None) -> dict[int, str]:
+    """New records of the SIS with an identifier that a record has which the SIS no longer shows: by number, its key.
+
+    `keys`: those of new records that count; None: all.
+    """
     rows = await connection.fetch(
         """
         select n.number, min(o.sis_key) as key
@@ -194,15 +200,35 @@ async def re_keys(connection: Conn, subject: int) -> dict[int, str]:
         where n.subject = $1 and n.base_hub is null and n.hub_state = 'absent' and n.sis_state = 'live'
           and o.base_hub is not null and not o.base_deleted and o.sis_state in ('absent', 'deleted')
           and not exists (select from re_key k where k.record = n.number and k.sis_key = o.sis_key)
+          and ($2::text[] is null or n.sis_key = any($2::text[]))
         group by n.number
         """,
         subject,
+        keys,
     )
     return {row["number"]: row["key"] for row in rows}
 
 
-async def draw_ids(connection: Conn, subject: int, but: Sequence[int], *, uuids: bool) -> None:
-    """Hub ids for records of the SIS that have none. A key that is another record's hub id gets an ending."""
+async def namesakes(connection: Conn, subject: int, keys: Sequence[str]) -> list[str]:
+    """The keys of other records with the identifiers of these, where these are new: they may have been these."""
+    rows = await connection.fetch(
+        """
+        select distinct o.sis_key from record n
+        join record o on o.subject = n.subject and o.identifier = n.identifier and o.number <> n.number
+        where n.subject = $1 and n.sis_key = any($2::text[]) and n.base_hub is null and n.sis_state = 'live'
+          and o.sis_key is not null and o.sis_key <> all($2::text[]) and o.base_hub is not null and not o.base_deleted
+        order by o.sis_key
+        """,
+        subject,
+        keys,
+    )
+    return [row["sis_key"] for row in rows]
+
+
+async def draw_ids(
+    connection: Conn, subject: int, but: Sequence[int], keys: Sequence[str] | None = None, *, uuids: bool
+) -> None:
+    """Hub ids for records of the SIS (None: all) that have none. One that is another record's hub id gets an ending."""
     await connection.execute(
         """
         update record r
@@ -212,10 +238,12 @@ async def draw_ids(connection: Conn, subject: int, but: Sequence[int], *, uuids:
                 then left(sis_key, 51) || '.' || left(md5(r.number::text), 12)
             else sis_key end
         where subject = $1 and hub_id is null and sis_state = 'live' and number <> all($2::bigint[])
+          and ($4::text[] is null or sis_key = any($4::text[]))
         """,
         subject,
         but,
         uuids,
+        keys,
     )
 
 
