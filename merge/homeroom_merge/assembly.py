@@ -1,6 +1,6 @@
 """The composition root: settings and the hub's catalogue become what a group of runs is told."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +16,8 @@ from homeroom_merge.settings.model import Entity, Settings, Stage
 from homeroom_merge.shape import Shape
 from homeroom_merge.sides import Sides
 from homeroom_merge.sis.local import LocalSis
+from homeroom_merge.sis.sandboxed import SandboxedSis, opened_sandbox
+from homeroom_merge.sis.side import Sis
 from homeroom_merge.sources import source_of
 from homeroom_merge.terms import NO_BASIS, Backups, Basis, Terms
 from homeroom_merge.verification import Verifier
@@ -36,11 +38,13 @@ async def opened(
     basis: Basis = NO_BASIS,
     entities: Sequence[str] = (),
     schools: Sequence[str] = (),
+    *,
+    sandboxed: bool = False,
 ) -> AsyncIterator[Group]:
     """The group of a feed's enabled entities, or of those named, for all of its schools, or for those named.
 
-    `data_dir`: where backups are kept if settings name no place. Raises AssemblyError, MissingSecretError, SourceError,
-    HomeroomError, OSError.
+    `data_dir`: where backups are kept if settings name no place. `sandboxed`: connector and formatter run in a process
+    of their own. Raises AssemblyError, MissingSecretError, SourceError, SandboxError, HomeroomError, OSError.
     """
     if strangers := set(schools) - set(settings.feed.schools):
         known = ", ".join(settings.feed.schools)
@@ -58,21 +62,34 @@ async def opened(
         if unknown:
             raise AssemblyError(f"the settings enable no {', '.join(sorted(unknown))}")
         terms, sides = {}, {}
-        source = source_of(settings, secrets_of_connector(settings))
-        if source.close is not None:
-            stack.push_async_callback(source.close)
+        fields, sis_of = await _sis(settings, stack, sandboxed=sandboxed)
         for name, entity in wanted.items():
             if entities and name not in entities:
                 continue
-            if name not in source.formatters:
+            if name not in fields:
                 raise AssemblyError(f"{name}: the formatter {settings.feed.formatter} does not carry it; disable it")
             said = type_of(catalogue, entity)
             terms[name] = replace(
                 _terms(settings, name, entity, said), basis=basis, only=frozenset(schools) if schools else None
             )
-            verifiers = Verifier(said["schema"]), Verifier(said["schema"], source.formatters[name].fields)
-            sides[name] = Sides(hubs, LocalSis(source.connector, source.formatters[name]), *verifiers)
+            verifiers = Verifier(said["schema"]), Verifier(said["schema"], fields[name])
+            sides[name] = Sides(hubs, sis_of(name), *verifiers)
         yield Group(connection, terms, sides, progress)
+
+
+async def _sis(
+    settings: Settings, stack: AsyncExitStack, *, sandboxed: bool
+) -> tuple[Mapping[str, frozenset[str]], Callable[[str], Sis]]:
+    """The members that the SIS can carry, by entity, and how each entity is reached."""
+    secrets = secrets_of_connector(settings)
+    if sandboxed:
+        sandbox = await stack.enter_async_context(opened_sandbox(settings, secrets))
+        return sandbox.fields, lambda name: SandboxedSis(sandbox, name)
+    source = source_of(settings, secrets)
+    if source.close is not None:
+        stack.push_async_callback(source.close)
+    fields = {name: formatter.fields for name, formatter in source.formatters.items()}
+    return fields, lambda name: LocalSis(source.connector, source.formatters[name])
 
 
 def _with_place(backups: Backups, data_dir: Path) -> Backups:

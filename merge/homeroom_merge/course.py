@@ -20,6 +20,7 @@ from homeroom_merge.progress import UNWATCHED, Progress
 from homeroom_merge.report.logbook import Going, Logbook
 from homeroom_merge.report.model import Report, StepName
 from homeroom_merge.sides import Sides
+from homeroom_merge.sis.side import SandboxError
 from homeroom_merge.store import runs
 from homeroom_merge.store.connection import Conn
 from homeroom_merge.terms import Terms
@@ -77,7 +78,7 @@ async def stepping(
 
 def cause_of(fault: BaseException) -> str:
     """Why something failed, in a line for people."""
-    if isinstance(fault, (HubError, OSError, BackupError)):
+    if isinstance(fault, (HubError, OSError, BackupError, SandboxError)):
         return (str(fault) or _WORDS.sub(" ", type(fault).__name__))[:_CAUSE_MAX]
     frames = traceback.extract_tb(fault.__traceback__)
     place = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""

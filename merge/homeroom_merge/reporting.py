@@ -34,6 +34,8 @@ _FAILED = frozenset({Outcome.FAILED, Outcome.UNKNOWN, Outcome.STALE})
 async def close(connection: Conn, course: Course, status: str) -> None:
     """A run ends, or is held: with its report."""
     course.status = status
+    if printed := course.sides.sis.printed().strip():
+        course.log.notes.append(f"the connector or formatter printed: {printed}")
     await runs.note_log(connection, course.run, course.log.text())
     await runs.end(connection, course.run, status)
     course.report = await kept(connection, course.run)

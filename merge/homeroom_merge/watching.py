@@ -38,6 +38,9 @@ class Watched:
     async def write(self, draft: Draft) -> Outcome:
         return await self._inner.write(draft)
 
+    def printed(self) -> str:
+        return self._inner.printed()
+
     async def _counted(self, shown: Shown, records: AsyncIterator[Placed]) -> AsyncIterator[Placed]:
         async for each in records:
             self._told(1)

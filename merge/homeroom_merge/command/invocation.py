@@ -23,6 +23,7 @@ from homeroom_merge.opening import InProgressError
 from homeroom_merge.pointing import NoSuchFieldError
 from homeroom_merge.settings.model import Settings, SettingsError
 from homeroom_merge.settings.reading import read_settings
+from homeroom_merge.sis.side import SandboxError
 from homeroom_merge.sources import SourceError
 from homeroom_merge.store import place
 from homeroom_merge.store import settings as stored
@@ -57,6 +58,7 @@ EXPECTED = (
     MissingSecretError,
     InboxError,
     NoSuchFieldError,
+    SandboxError,
     SourceError,
     FormatterError,
     MappingFaults,

@@ -119,6 +119,21 @@ class Entity:
 
 
 @dataclass(frozen=True, slots=True)
+class Sandbox:
+    """What the process of a run may take, in which its connector and formatter are."""
+
+    memory_mib_max: int = 1024
+    """Of address space."""
+    cpu_seconds_max: int = 3600
+    seconds_max: int = 7200
+    """For all of it."""
+    answer_seconds_max: int = 600
+    """For any one answer, or the next of many records."""
+    output_kib_max: int = 64
+    """Of what it prints, the last so much is kept."""
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """One state of one feed. `secrets`: the environment variable that holds each. `overrides`: set for a run alone."""
 
@@ -130,6 +145,7 @@ class Settings:
     backup: Backups = field(default_factory=Backups)
     """Without a place: the folder `backups` of the data directory."""
     realtime: Realtime = field(default_factory=Realtime)
+    sandbox: Sandbox = field(default_factory=Sandbox)
     overrides: Mapping[str, object] = field(default_factory=dict)
 
     @property

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import date
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
@@ -11,7 +11,17 @@ from homeroom_merge.guards import Limits, Season
 from homeroom_merge.merging import NEVER_DELETED, DeletePolicy, OnDelete
 from homeroom_merge.records import Method
 from homeroom_merge.settings.connectors import KINDS
-from homeroom_merge.settings.model import Connector, Entity, Feed, Hub, Realtime, Settings, SettingsError, Stage
+from homeroom_merge.settings.model import (
+    Connector,
+    Entity,
+    Feed,
+    Hub,
+    Realtime,
+    Sandbox,
+    Settings,
+    SettingsError,
+    Stage,
+)
 from homeroom_merge.settings.overrides import apply_overrides
 from homeroom_merge.terms import Backups
 from homeroom_merge.toml_tables import Faults, Table, lines_of, parse, suggestion
@@ -50,7 +60,8 @@ def _settings(top: Table, types: Collection[str]) -> Settings:
     realtime = _realtime(top.table("realtime"))
     secrets = _secrets(top.table("secrets"), connector, realtime)
     told = _hub(top.table("hub")), connector, secrets, entities
-    settings = Settings(feed, *told, backup=_backup(top.table("backup")), realtime=realtime)
+    backup, sandbox = _backup(top.table("backup")), _sandbox(top.table("sandbox"))
+    settings = Settings(feed, *told, backup=backup, realtime=realtime, sandbox=sandbox)
     top.close()
     return settings
 
@@ -127,6 +138,15 @@ def _backup(table: Table) -> Backups:
     )
     table.close()
     return backups
+
+
+def _sandbox(table: Table) -> Sandbox:
+    usual = Sandbox()
+    sandbox = Sandbox(
+        **{each.name: table.whole(each.name, getattr(usual, each.name), lowest=1) for each in fields(usual)}
+    )
+    table.close()
+    return sandbox
 
 
 def _realtime(table: Table) -> Realtime:

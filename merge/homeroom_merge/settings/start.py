@@ -46,6 +46,15 @@ _REALTIME = """
 # folder = true  # the connector's folder is watched, where it has one
 # webhook = false  # true: the SIS tells; it signs with webhook_secret, which is named under [secrets]
 """
+_SANDBOX = """
+# What the process of a run may take, in which its connector and formatter are.
+[sandbox]
+# memory_mib_max = 1024  # of address space
+# cpu_seconds_max = 3600
+# seconds_max = 7200  # for all of it
+# answer_seconds_max = 600  # for any one answer, or the next of many records
+# output_kib_max = 64  # of what it prints, the last so much is kept with the run
+"""
 _ENTITIES = """
 # What holds for every entity that does not say it itself.
 [defaults]
@@ -106,6 +115,7 @@ def as_toml(kind: str, name: str, authority: str, schools: Sequence[str], entiti
             _SECRETS.format(secrets="\n".join(f'{each} = "{variable}"' for each, variable in secrets.items())),
             _BACKUP,
             _REALTIME,
+            _SANDBOX,
             _ENTITIES,
             "\n".join(f"[{dotted(('entity', entity))}]" for entity in entities),
             "\n",

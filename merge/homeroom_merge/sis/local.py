@@ -71,6 +71,10 @@ class LocalSis:
         shown = None if done.shown is None else self._formatter.read(done.shown)
         return Outcome(done.result, done.detail, shown, done.retry_after_seconds)
 
+    def printed(self) -> str:
+        """Nothing: it went where this process prints."""
+        return ""
+
 
 def _row(handle: object) -> Row:
     assert isinstance(handle, Mapping), "rows come from `look` and `draft`"

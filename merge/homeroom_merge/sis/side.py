@@ -15,6 +15,10 @@ Handle = object
 """A row of the SIS, of which merging knows nothing."""
 
 
+class SandboxError(Exception):
+    """A connector or formatter failed, or broke a limit of its process; the message says which."""
+
+
 @dataclass(slots=True)
 class Shown:
     """Records as they come; what else is known of the fetch is true once they have ended, as in `Fetch`."""
@@ -78,3 +82,6 @@ class Sis(Protocol):
 
     async def write(self, draft: Draft) -> Outcome:
         """Send it, if the record still is what it has to be. Raises OSError where the connection breaks."""
+
+    def printed(self) -> str:
+        """What connector and formatter have printed since this was asked last, cut at a limit."""
