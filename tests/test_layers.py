@@ -106,6 +106,8 @@ SDK_NEEDS = {"httpx", "anyio", "orjson"}
 
 MERGE_FLOORS = [
     "values",
+    "scrubbing",
+    "sealing",
     "records",
     "plan",
     "codec",
@@ -127,6 +129,8 @@ MERGE_FLOORS = [
     "linking",
     "terms",
     "settings.connectors",
+    "settings.urls",
+    "settings.hooks",
     "settings.model",
     "settings.overrides",
     "settings.reading",
@@ -135,6 +139,8 @@ MERGE_FLOORS = [
     "report.advice",
     "report.model",
     "report.summary",
+    "report.digest",
+    "report.mail",
     "report.lines",
     "report.logbook",
     "report.sheet",
@@ -188,6 +194,11 @@ MERGE_FLOORS = [
     "runners.watching_folder",
     "runners.webhook",
     "runners.noticing",
+    "runners.news",
+    "runners.hook_email",
+    "runners.hook_webhook",
+    "runners.hook_command",
+    "runners.hooks",
     "command",
 ]
 MERGE_PURE = MERGE_FLOORS[: MERGE_FLOORS.index("store")]

@@ -9,9 +9,10 @@ from typing import Any
 import asyncpg
 
 from homeroom_merge.connectors.hub import Hub, open_hub, read_catalogue
-from homeroom_merge.feed_secrets import secret_of, secrets_of_connector
+from homeroom_merge.feed_secrets import secret_of, secrets_of_connector, stored_secrets
 from homeroom_merge.group import Group
 from homeroom_merge.progress import UNWATCHED, Progress
+from homeroom_merge.scrubbing import Scrubber
 from homeroom_merge.settings.model import Entity, Settings, Stage
 from homeroom_merge.shape import Shape
 from homeroom_merge.sides import Sides
@@ -44,13 +45,15 @@ async def opened(
     """The group of a feed's enabled entities, or of those named, for all of its schools, or for those named.
 
     `data_dir`: where backups are kept if settings name no place. `sandboxed`: connector and formatter run in a process
-    of their own. Raises AssemblyError, MissingSecretError, SourceError, SandboxError, HomeroomError, OSError.
+    of their own. Raises AssemblyError, MissingSecretError, SealError, SourceError, SandboxError, HomeroomError,
+    OSError.
     """
     if strangers := set(schools) - set(settings.feed.schools):
         known = ", ".join(settings.feed.schools)
         raise AssemblyError(f"the feed does not speak for {', '.join(sorted(strangers))}; it speaks for {known}")
     settings = replace(settings, backup=_with_place(settings.backup, data_dir))
-    key = secret_of(settings, "hub_key")
+    stored = await stored_secrets(connection, settings.feed.name)
+    key, secrets = secret_of(settings, "hub_key", stored), secrets_of_connector(settings, stored)
     async with AsyncExitStack() as stack:
         hubs: dict[str, Hub] = {}
         for organization in settings.organizations:
@@ -62,7 +65,7 @@ async def opened(
         if unknown:
             raise AssemblyError(f"the settings enable no {', '.join(sorted(unknown))}")
         terms, sides = {}, {}
-        fields, sis_of = await _sis(settings, stack, sandboxed=sandboxed)
+        fields, sis_of = await _sis(settings, secrets, stack, sandboxed=sandboxed)
         for name, entity in wanted.items():
             if entities and name not in entities:
                 continue
@@ -70,7 +73,10 @@ async def opened(
                 raise AssemblyError(f"{name}: the formatter {settings.feed.formatter} does not carry it; disable it")
             said = type_of(catalogue, entity)
             terms[name] = replace(
-                _terms(settings, name, entity, said), basis=basis, only=frozenset(schools) if schools else None
+                _terms(settings, name, entity, said),
+                basis=basis,
+                only=frozenset(schools) if schools else None,
+                scrub=Scrubber((key, *secrets.values())),
             )
             verifiers = Verifier(said["schema"]), Verifier(said["schema"], fields[name])
             sides[name] = Sides(hubs, sis_of(name), *verifiers)
@@ -78,10 +84,9 @@ async def opened(
 
 
 async def _sis(
-    settings: Settings, stack: AsyncExitStack, *, sandboxed: bool
+    settings: Settings, secrets: Mapping[str, str], stack: AsyncExitStack, *, sandboxed: bool
 ) -> tuple[Mapping[str, frozenset[str]], Callable[[str], Sis]]:
     """The members that the SIS can carry, by entity, and how each entity is reached."""
-    secrets = secrets_of_connector(settings)
     if sandboxed:
         sandbox = await stack.enter_async_context(opened_sandbox(settings, secrets))
         return sandbox.fields, lambda name: SandboxedSis(sandbox, name)

@@ -19,6 +19,7 @@ from homeroom_merge.planning import LookedAt, Planned
 from homeroom_merge.progress import UNWATCHED, Progress
 from homeroom_merge.report.logbook import Going, Logbook
 from homeroom_merge.report.model import Report, StepName
+from homeroom_merge.scrubbing import NOTHING_SECRET, Scrubber
 from homeroom_merge.sides import Sides
 from homeroom_merge.sis.side import SandboxError
 from homeroom_merge.store import runs
@@ -66,20 +67,21 @@ async def stepping(
             try:
                 yield going
             except Exception as fault:
-                going.fail(cause_of(fault))
+                going.fail(cause_of(fault, course.terms.scrub))
                 raise
             except anyio.get_cancelled_exc_class():
                 going.fail("cancelled")
                 raise
     finally:
         course.progress.end()
-    await runs.note_log(connection, course.run, course.log.text())
+    await runs.note_log(connection, course.run, course.log.text(course.terms.scrub))
 
 
-def cause_of(fault: BaseException) -> str:
-    """Why something failed, in a line for people."""
+def cause_of(fault: BaseException, scrub: Scrubber = NOTHING_SECRET) -> str:
+    """Why something failed, in a line for people; secrets are taken out before it is cut, which would leave a part."""
+    said = scrub(str(fault))
     if isinstance(fault, (HubError, OSError, BackupError, SandboxError)):
-        return (str(fault) or _WORDS.sub(" ", type(fault).__name__))[:_CAUSE_MAX]
+        return (said or _WORDS.sub(" ", type(fault).__name__))[:_CAUSE_MAX]
     frames = traceback.extract_tb(fault.__traceback__)
     place = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
-    return f"a mistake of the program's own: {type(fault).__name__}: {fault}"[:_CAUSE_MAX] + place
+    return f"a mistake of the program's own: {type(fault).__name__}: {said}"[:_CAUSE_MAX] + place

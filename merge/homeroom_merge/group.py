@@ -195,7 +195,7 @@ class Group:
             if self._connection.is_closed():
                 raise
             if not any(step.status is StepStatus.FAILED for step in course.log.steps):
-                course.log.notes.append(cause_of(fault))
+                course.log.notes.append(cause_of(fault, course.terms.scrub))
             await self._end(course, "held" if course.status == "held" else "failed")
 
     async def _end(self, course: Course, status: str) -> None:

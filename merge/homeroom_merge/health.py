@@ -14,7 +14,8 @@ EXAMPLES_MAX = 5
 
 @dataclass(frozen=True, slots=True)
 class Ailment:
-    """Records of one entity that fail alike. `what`: hub, sis, write, waits, unknown, awaited, conflict, run."""
+    """Records of one entity that fail alike. `what`: hub, sis, write, waits, unknown, awaited, conflict, run;
+    or, of no entity, hook."""
 
     entity: str
     what: str
@@ -66,4 +67,8 @@ _ADVICE = {
         "See whether the SIS takes the files in, and whether its export is new.",
     ),
     "run": Advice("Nothing of it is merged now", "homeroom-merge runs lists the last runs; the report says why."),
+    "hook": Advice(
+        "Nobody is told how runs go",
+        "See [[hooks]] in the settings, and whether whoever is to be told can be reached; the next runs try again.",
+    ),
 }

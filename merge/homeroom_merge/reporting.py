@@ -36,9 +36,19 @@ async def close(connection: Conn, course: Course, status: str) -> None:
     course.status = status
     if printed := course.sides.sis.printed().strip():
         course.log.notes.append(f"the connector or formatter printed: {printed}")
-    await runs.note_log(connection, course.run, course.log.text())
+    await runs.note_log(connection, course.run, course.log.text(course.terms.scrub))
     await runs.end(connection, course.run, status)
     course.report = await kept(connection, course.run)
+
+
+async def note(connection: Conn, run: UUID, said: str) -> None:
+    """Add to the notes of a run that has ended or is held, and make its report anew."""
+    log = logbook_of(await runs.find_log(connection, run))
+    log.notes.append(said)
+    await runs.note_log(connection, run, log.text())
+    head = await reports.head(connection, run)
+    assert head is not None, "it was found"
+    await reports.keep_report(connection, run, head_line(await _made(connection, run, head)).decode())
 
 
 async def kept(connection: Conn, run: UUID) -> Report | None:

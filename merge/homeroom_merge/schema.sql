@@ -20,6 +20,19 @@ create table feed (
     paused_because text
 );
 
+-- What a feed keeps to itself: AES-256-GCM, bound to the names of feed and secret, under a key that is kept elsewhere.
+create table feed_secret (
+    feed integer not null references feed,
+    name text collate "C" not null,
+    -- The nonce, then what was encrypted, then its tag.
+    ciphertext bytea not null,
+    -- Which key: the first characters of a hash of it.
+    key_id text not null,
+    set_at timestamptz not null default now(),
+    set_by text not null,
+    primary key (feed, name)
+);
+
 -- Settings as versioned states: every version that was ever in force or tried, as the TOML that was pushed.
 create table settings (
     feed integer not null references feed,
@@ -262,6 +275,30 @@ create table writing (
 create index writing_of on writing (record);
 -- Those that are too old to count are removed by it.
 create index writing_age on writing (written_at);
+
+-- What a hook has told that day, of its feed's own zone: once is enough. Claimed before it is told, so that runs that
+-- end together tell it once; a claim of somebody who died counts no longer after ten minutes.
+create table told (
+    feed integer not null references feed,
+    -- As people call it: what it is, and whom it tells.
+    hook text not null,
+    occasion text not null,
+    day date not null,
+    claimed_at timestamptz not null default now(),
+    told_at timestamptz,
+    primary key (feed, hook, occasion, day)
+);
+
+-- Hooks that fail now, for health; and the runs of which the next group is to tell once more.
+create table hook_failure (
+    feed integer not null references feed,
+    hook text not null,
+    runs uuid[] not null,
+    message text not null,
+    first_seen timestamptz not null default now(),
+    last_tried timestamptz not null default now(),
+    primary key (feed, hook)
+);
 
 -- What is wrong with a record now, and since when: sis and hub (its verification failed), write, waits.
 create table failing (

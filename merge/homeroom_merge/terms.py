@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from homeroom_merge.guards import Limits, Season
 from homeroom_merge.merging import DeletePolicy
 from homeroom_merge.rules import Rules
+from homeroom_merge.scrubbing import NOTHING_SECRET, Scrubber
 from homeroom_merge.shape import Shape
 
 
@@ -70,6 +71,8 @@ class Terms:
     basis: Basis = NO_BASIS
     only: frozenset[str] | None = None
     """Just the records of these schools are merged in this run; None: all."""
+    scrub: Scrubber = NOTHING_SECRET
+    """Takes the feed's secrets out of what is written down of the run."""
 
     def type_of(self, school_year: int | None) -> str | None:
         """The notification type of a record; None for a year that is not allowed."""

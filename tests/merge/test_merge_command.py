@@ -31,10 +31,15 @@ class Prompt:
     folder: Path
     environment: dict[str, str]
 
-    async def do(self, *arguments: str, exit_code: int = 0) -> str:
+    async def do(self, *arguments: str, exit_code: int = 0, stdin: str = "") -> str:
         """What a command prints."""
         done = await anyio.run_process(
-            [COMMAND, *arguments], check=False, cwd=self.folder, env=self.environment, stderr=subprocess.PIPE
+            [COMMAND, *arguments],
+            check=False,
+            cwd=self.folder,
+            env=self.environment,
+            input=stdin.encode() or None,
+            stderr=subprocess.PIPE,
         )
         assert done.returncode == exit_code, done.stderr.decode() + done.stdout.decode()
         return done.stdout.decode() + (done.stderr.decode() if exit_code == 1 else "")

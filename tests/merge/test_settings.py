@@ -102,9 +102,11 @@ def test_names_with_quotes_stay_names() -> None:
     assert list(settings.entity) == ["My entity"]
 
 
-def test_the_examples_of_seasons_in_a_new_file_are_good() -> None:
-    said = re.sub(r"(?m)^# (?=\[\[|name|starts|ends|guards)", "", PLAIN)
-    seasons = read_settings(said).entity["Student"].seasons
+def test_the_examples_of_seasons_and_hooks_in_a_new_file_are_good() -> None:
+    said = re.sub(r"(?m)^# (?=\[\[|name|starts|ends|guards|kind|server|sender|to =)", "", PLAIN)
+    settings = read_settings(said)
+    seasons = settings.entity["Student"].seasons
+    assert [hook.label for hook in settings.hooks] == ["e-mail to office@example.org"]
     assert [season.name for season in seasons] == ["turn of the school year", "report cards"]
 
 

@@ -21,6 +21,7 @@ from homeroom_merge.inbox import InboxError
 from homeroom_merge.installed import FormatterError
 from homeroom_merge.opening import InProgressError
 from homeroom_merge.pointing import NoSuchFieldError
+from homeroom_merge.sealing import SealError
 from homeroom_merge.settings.model import Settings, SettingsError
 from homeroom_merge.settings.reading import read_settings
 from homeroom_merge.sis.side import SandboxError
@@ -56,6 +57,7 @@ EXPECTED = (
     NoSuchStateError,
     AssemblyError,
     MissingSecretError,
+    SealError,
     InboxError,
     NoSuchFieldError,
     SandboxError,

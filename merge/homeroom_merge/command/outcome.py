@@ -7,16 +7,12 @@ from rich.markup import escape
 from rich.table import Column, Table
 
 from homeroom_merge.command.invocation import CANCELLED, err, out
-from homeroom_merge.plan import Kind
+from homeroom_merge.report.digest import next_commands, others_of, reasons_of, writes_of
 from homeroom_merge.report.lines import head_line
-from homeroom_merge.report.model import Report, Status, StepStatus, Summary
+from homeroom_merge.report.model import Report, Status
 
 FAILED = 1
 HELD = 3
-_TELLING_MAX = 3
-"""Reports that are proposed to be read."""
-_CREATED = (Kind.CREATE, Kind.UNDELETE)
-_DELETED = (Kind.DELETE, Kind.DEACTIVATE)
 _NOT_COME_ABOUT = (Status.FAILED, Status.NO_DATA)
 
 
@@ -39,54 +35,18 @@ def _table(reports: Iterable[Report]) -> Table:
     table = Table(Column("entity", no_wrap=True), Column("status", no_wrap=True), "on the hub", "in the SIS", "records")
     for each in reports:
         status = f"{each.status}{' (dry run)' if each.dry_run else ''}"
-        result = "planned" if each.dry_run or each.status is Status.HELD else "done"
-        sides = [_writes(each.summary, side, result) for side in ("hub", "sis")]
-        table.add_row(*map(escape, (each.entity, status, *sides, _others(each.summary))))
+        sides = [writes_of(each, side) for side in ("hub", "sis")]
+        table.add_row(*map(escape, (each.entity, status, *sides, others_of(each.summary))))
     return table
 
 
-def _writes(summary: Summary, side: str, result: str) -> str:
-    named = {"created": _CREATED, "updated": (Kind.UPDATE,), "deleted": _DELETED}
-    counts = {
-        name: sum(summary.writes.get(f"{side} {kind} {result}", 0) for kind in kinds) for name, kinds in named.items()
-    }
-    return ", ".join(f"{count:,} {name}" for name, count in counts.items() if count) or "nothing"
-
-
-def _others(summary: Summary) -> str:
-    """What somebody has to know of: all that is neither planned nor done."""
-    named = {"conflict": "in conflict", "waits": "waiting", "stale": "moved", "invalid": "with faults"}
-    return ", ".join(
-        f"{count:,} {named.get(outcome, outcome)}"
-        for outcome, count in summary.outcomes.items()
-        if outcome not in ("planned", "done")
-    )
-
-
 def _reasons(reports: Iterable[Report]) -> list[str]:
-    """Why runs are held or failed, and what else their steps and notes tell."""
-    said = []
-    for each in reports:
-        steps = [step.message for step in each.steps if step.status is StepStatus.FAILED]
-        cures = [group.advice.text for group in each.summary.failures if group.advice and steps]
-        held = each.guard_reasons if each.status is Status.HELD else ()
-        said += [f"{each.entity}: {line}" for line in dict.fromkeys((*held, *steps, *cures, *each.notes))]
-    return said
+    """Why runs are held or failed, and what else their notes tell."""
+    return [f"{each.entity}: {line}" for each in reports for line in dict.fromkeys((*reasons_of(each), *each.notes))]
 
 
 def _next(reports: Sequence[Report], where: str) -> list[str]:
-    """The commands that somebody would type next, ready to be copied."""
-    held = [each for each in reports if each.status is Status.HELD]
-    telling = [each for each in reports if each.status is not Status.SUCCESS or _others(each.summary)]
-    files = {each.run: f"{each.feed}-{each.entity}.html" for each in telling[:_TELLING_MAX]}
-    lines = [f"  homeroom-merge report {run} --html {file}{where}" for run, file in files.items()]
-    if held:
-        runs = " ".join(each.run for each in held)
-        lines.append(f"  homeroom-merge approve {runs} --feed {held[0].feed} --by YOU{where}")
-    if conflicting := [each for each in reports if each.summary.outcomes.get("conflict")]:
-        lines.append(f"  homeroom-merge conflicts --feed {conflicting[0].feed}{where}")
-    if reports[0].dry_run and not held:
-        lines.append(f"  homeroom-merge run --feed {reports[0].feed}{where}")
+    lines = [f"  {line}" for line in next_commands(reports, where)]
     return ["", "Next:", *lines] if lines else []
 
 

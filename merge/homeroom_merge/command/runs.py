@@ -29,9 +29,12 @@ from homeroom_merge.command.invocation import (
 )
 from homeroom_merge.command.outcome import show
 from homeroom_merge.command.progress import Shown
+from homeroom_merge.feed_secrets import stored_secrets
 from homeroom_merge.group import Group
 from homeroom_merge.report.model import RecordEntry, Report
-from homeroom_merge.reporting import entries
+from homeroom_merge.reporting import entries, kept
+from homeroom_merge.runners.hooks import tell
+from homeroom_merge.settings.model import Settings
 from homeroom_merge.store import runs as store
 
 runs_app = typer.Typer()
@@ -89,7 +92,7 @@ def approve(
         settings, basis = await settings_of(connection, feed)
         with Shown() as progress:
             async with opened(settings, connection, data_dir, progress, basis) as group:
-                return Ended(await _reports(group, group.approve(held, datetime.now(UTC), by)))
+                return Ended(await _reports(connection, settings, group, group.approve(held, datetime.now(UTC), by)))
 
     _show(with_state(database_url, data_dir, work), data_dir, as_json=as_json)
 
@@ -123,7 +126,7 @@ def undo(
         settings, basis = await settings_of(connection, feed)
         with Shown() as progress:
             async with opened(settings, connection, data_dir, progress, basis) as group:
-                return Ended(await _reports(group, group.undo(runs, datetime.now(UTC))))
+                return Ended(await _reports(connection, settings, group, group.undo(runs, datetime.now(UTC))))
 
     _show(with_state(database_url, data_dir, work), data_dir, as_json=as_json)
 
@@ -146,7 +149,7 @@ def restore(
         settings, basis = await settings_of(connection, feed)
         with Shown() as progress:
             async with opened(settings, connection, data_dir, progress, basis) as group:
-                return Ended(await _reports(group, group.restore(run, place)))
+                return Ended(await _reports(connection, settings, group, group.restore(run, place)))
 
     _show(with_state(database_url, data_dir, work), data_dir, as_json=as_json)
 
@@ -168,7 +171,7 @@ def _merge(
         basis = replace(basis, overrides={**basis.overrides, **({"schools": list(schools)} if schools else {})})
         with Shown() as progress:
             async with opened(settings, connection, data_dir, progress, basis, entities, schools) as group:
-                reports = await _reports(group, group.run(datetime.now(UTC), dry=dry))
+                reports = await _reports(connection, settings, group, group.run(datetime.now(UTC), dry=dry))
         return Ended(reports, await _samples(connection, reports) if dry else [])
 
     _show(with_state(database_url, data_dir, work), data_dir, as_json=as_json)
@@ -182,11 +185,16 @@ class Ended:
     samples: Sequence[str] = ()
 
 
-async def _reports(group: Group, working: Awaitable[object]) -> list[Report]:
-    """The reports of what has begun, also where somebody ends it in between."""
+async def _reports(
+    connection: asyncpg.Connection, settings: Settings, group: Group, working: Awaitable[object]
+) -> list[Report]:
+    """The reports of what has begun, also where somebody ends it in between; hooks are told of them."""
     with suppress(asyncio.CancelledError):
         await working
-    return [course.report for course in group.courses if course.report is not None]
+    reports = [course.report for course in group.courses if course.report is not None]
+    await tell(connection, settings, reports, await stored_secrets(connection, settings.feed.name))
+    noted = [await kept(connection, UUID(each.run)) for each in reports]
+    return [each for each in noted if each is not None]
 
 
 async def _samples(connection: asyncpg.Connection, reports: Sequence[Report]) -> list[str]:

@@ -40,7 +40,7 @@ class SisWrites:
         self._connection = connection
         self._run = run
         self._sis, self._pacing = sides.sis, sides.pacing
-        self._progress = progress
+        self._progress, self._scrub = progress, terms.scrub
         self._abilities = sides.sis.abilities
         self._may_look_early = self._abilities.conditional_write or not self._abilities.by_id
         self._given_up = 0
@@ -80,7 +80,7 @@ class SisWrites:
         write = _write_of(change)
         draft = await self._sis.draft(write.kind, key, write.body, standing)
         if isinstance(draft, str):
-            await self._tell(number, "failed", draft)
+            await self._tell(number, "failed", self._scrub(draft))
         elif says_nothing_new(draft, known):
             await self._settle_unwritten(number, known, change, draft)
         else:
@@ -104,10 +104,11 @@ class SisWrites:
         failures = 0
         while True:
             try:
-                outcome = await self._sis.write(draft)
+                said = await self._sis.write(draft)
             except OSError as fault:
                 return Outcome("unknown", f"the connection broke: {type(fault).__name__}")
             failures += 1
+            outcome = replace(said, detail=self._scrub(said.detail))
             if outcome.result != "transient":
                 return outcome
             pause = self._pacing.pause_seconds(failures, outcome.retry_after_seconds)

@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 import orjson
 
 from homeroom_merge.report.lines import step_from, step_json
 from homeroom_merge.report.model import Step, StepName, StepStatus
+from homeroom_merge.scrubbing import NOTHING_SECRET, Scrubber
 
 _WORST_LAST = (StepStatus.NOT_RUN, StepStatus.OK, StepStatus.ISSUES, StepStatus.FAILED)
 
@@ -59,10 +60,11 @@ class Logbook:
             times = earlier.begun_at or begun_at, datetime.now(UTC)
             self.taken[name] = Step(name, status, *times, {**earlier.counts, **going.counts}, message)
 
-    def text(self) -> str:
-        """As it is kept."""
-        steps = [step_json(step) for step in self.taken.values()]
-        return orjson.dumps({"steps": steps, "notes": self.notes, "guardReasons": self.guard_reasons}).decode()
+    def text(self, scrub: Scrubber = NOTHING_SECRET) -> str:
+        """As it is kept: without secrets."""
+        steps = [step_json(replace(step, message=scrub(step.message))) for step in self.taken.values()]
+        notes, reasons = list(map(scrub, self.notes)), list(map(scrub, self.guard_reasons))
+        return orjson.dumps({"steps": steps, "notes": notes, "guardReasons": reasons}).decode()
 
 
 def logbook_of(text: str) -> Logbook:

@@ -5,6 +5,7 @@ from collections.abc import MutableMapping
 import anyio
 import asyncpg
 
+from homeroom_merge.feed_secrets import stored_secrets
 from homeroom_merge.runners.debouncing import Debounce, Debouncer, Defer
 from homeroom_merge.runners.watching_folder import DeferRun, watch_folder
 from homeroom_merge.runners.watching_hub import watch_hub
@@ -25,7 +26,8 @@ async def notice_all(
         return
     debouncer = Debouncer(feed, defer, Debounce(said.debounce_seconds, said.debounce_seconds_max))
     if said.webhook:
-        hooks[feed] = hooked(settings, debouncer.notice)
+        async with pool.acquire() as connection:
+            hooks[feed] = hooked(settings, await stored_secrets(connection, feed), debouncer.notice)
     try:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(debouncer.run)

@@ -24,7 +24,7 @@ from homeroom_merge.connectors.hub import (
     open_hub,
     read_catalogue,
 )
-from homeroom_merge.feed_secrets import secret_of
+from homeroom_merge.feed_secrets import secret_of, stored_secrets
 from homeroom_merge.pacing import Pacing
 from homeroom_merge.runners.debouncing import Notice
 from homeroom_merge.settings.model import Settings
@@ -135,7 +135,8 @@ async def _pause(feed: str, failures: int, failure: Exception) -> None:
 @asynccontextmanager
 async def _listeners(settings: Settings, pool: asyncpg.Pool, notice: Notice) -> AsyncIterator[Sequence[Listener]]:
     """One for each organisation; more where it has more types than a request can name."""
-    key = secret_of(settings, "hub_key")
+    async with pool.acquire() as connection:
+        key = secret_of(settings, "hub_key", await stored_secrets(connection, settings.feed.name))
     async with AsyncExitStack() as stack:
         hubs = {}
         for organization in settings.organizations:

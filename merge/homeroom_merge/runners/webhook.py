@@ -22,6 +22,7 @@ from starlette.routing import Route
 from homeroom_merge.feed_secrets import secret_of
 from homeroom_merge.runners import signing
 from homeroom_merge.runners.debouncing import Notice
+from homeroom_merge.sealing import Sealed
 from homeroom_merge.settings.model import Settings
 from homeroom_merge.store import seen, triggers, webhooks
 from homeroom_merge.store.connection import FAILURES
@@ -62,10 +63,10 @@ class Hooked:
         return 0.0
 
 
-def hooked(settings: Settings, notice: Notice) -> Hooked:
-    """The feed of these settings. Raises MissingSecretError."""
+def hooked(settings: Settings, stored: Mapping[str, Sealed], notice: Notice) -> Hooked:
+    """The feed of these settings. `stored`: its secrets. Raises MissingSecretError, SealError."""
     entities = frozenset(name for name, entity in settings.entity.items() if entity.enabled)
-    return Hooked(secret_of(settings, "webhook_secret"), entities, notice)
+    return Hooked(secret_of(settings, "webhook_secret", stored), entities, notice)
 
 
 def webhook_app(pool: asyncpg.Pool, feeds: Mapping[str, Hooked], clock: Callable[[], float] = time.time) -> Starlette:

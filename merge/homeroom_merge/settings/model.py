@@ -10,6 +10,7 @@ from homeroom_merge.guards import Limits, Season
 from homeroom_merge.merging import DeletePolicy
 from homeroom_merge.records import Method
 from homeroom_merge.rules import Rules
+from homeroom_merge.settings.hooks import Hook
 from homeroom_merge.terms import Backups
 from homeroom_merge.toml_tables import TomlFault
 
@@ -146,6 +147,7 @@ class Settings:
     """Without a place: the folder `backups` of the data directory."""
     realtime: Realtime = field(default_factory=Realtime)
     sandbox: Sandbox = field(default_factory=Sandbox)
+    hooks: tuple[Hook, ...] = ()
     overrides: Mapping[str, object] = field(default_factory=dict)
 
     @property

@@ -4,13 +4,13 @@ import re
 from collections.abc import Collection, Mapping
 from dataclasses import fields, replace
 from datetime import date
-from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from homeroom_merge.guards import Limits, Season
 from homeroom_merge.merging import NEVER_DELETED, DeletePolicy, OnDelete
 from homeroom_merge.records import Method
 from homeroom_merge.settings.connectors import KINDS
+from homeroom_merge.settings.hooks import Hook, read_hooks
 from homeroom_merge.settings.model import (
     Connector,
     Entity,
@@ -23,12 +23,12 @@ from homeroom_merge.settings.model import (
     Stage,
 )
 from homeroom_merge.settings.overrides import apply_overrides
+from homeroom_merge.settings.urls import read_url
 from homeroom_merge.terms import Backups
 from homeroom_merge.toml_tables import Faults, Table, lines_of, parse, suggestion
 
 _VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")
 _CRON = re.compile(r"[0-9*/,-]+( [0-9A-Za-z*/,-]+){4}")
-_PASSWORD = re.compile(r"[?&;](password|passwd|pwd|token|secret|api_?key)=", re.IGNORECASE)
 _YEARS = range(1990, 2100)
 _SOME_DAY = date(2026, 9, 1)
 _PLAIN = Feed("", "", "", ())
@@ -58,10 +58,11 @@ def _settings(top: Table, types: Collection[str]) -> Settings:
     if not entities:
         top.fault("entity", "no entity is named", "write [entity.Student] for each kind of record to be merged")
     realtime = _realtime(top.table("realtime"))
-    secrets = _secrets(top.table("secrets"), connector, realtime)
-    told = _hub(top.table("hub")), connector, secrets, entities
+    needed = _secrets_of_feed(connector, realtime)
+    hooks = read_hooks(top.tables("hooks"), needed)
+    told = _hub(top.table("hub")), connector, _secrets(top.table("secrets"), needed, hooks), entities
     backup, sandbox = _backup(top.table("backup")), _sandbox(top.table("sandbox"))
-    settings = Settings(feed, *told, backup=backup, realtime=realtime, sandbox=sandbox)
+    settings = Settings(feed, *told, backup=backup, realtime=realtime, sandbox=sandbox, hooks=hooks)
     top.close()
     return settings
 
@@ -91,7 +92,7 @@ def _feed(table: Table, connector: Connector) -> Feed:
 
 
 def _hub(table: Table) -> Hub:
-    hub = Hub(_url(table, "url", "https://core.example.org"), table.texts("organizations", ()))
+    hub = Hub(read_url(table, "url", "https://core.example.org"), table.texts("organizations", ()))
     table.close()
     return hub
 
@@ -105,7 +106,7 @@ def _connector(table: Table) -> Connector:
         return Connector(name)
     options: dict[str, str] = {}
     for option in kind.options:
-        read = _url if option.name.endswith("url") else _text
+        read = read_url if option.name.endswith("url") else _text
         options[option.name] = read(table, option.name, option.example, option.default)
     table.close()
     return Connector(name, options)
@@ -115,24 +116,10 @@ def _text(table: Table, key: str, example: str, default: str | None = None) -> s
     return table.text(key, default, example)
 
 
-def _url(table: Table, key: str, example: str, default: str | None = None) -> str:
-    """A URL, which must not carry a password: settings are stored and shown."""
-    url = table.text(key, default, example)
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        parts = urlsplit("")
-    if parts.password or _PASSWORD.search(url):
-        table.fault(key, "there is a password in this URL", "take it out and name it under [secrets]")
-    elif url and not parts.scheme:
-        table.fault(key, "this is no URL", f'write {key} = "{example}"')
-    return url
-
-
 def _backup(table: Table) -> Backups:
     usual = Backups()
     backups = Backups(
-        place=_url(table, "place", "file:///srv/merge-backups", usual.place),
+        place=read_url(table, "place", "file:///srv/merge-backups", usual.place),
         keep=table.whole("keep", usual.keep, lowest=1),
         keep_days=table.whole("keep_days", usual.keep_days, lowest=1),
     )
@@ -165,11 +152,16 @@ def _realtime(table: Table) -> Realtime:
     return realtime
 
 
-def _secrets(table: Table, connector: Connector, realtime: Realtime) -> Mapping[str, str]:
-    """Never repeats what stands there: it may be the secret itself."""
+def _secrets_of_feed(connector: Connector, realtime: Realtime) -> Mapping[str, str]:
+    """What the merge itself needs, each with the environment variable that usually holds it."""
     kind = KINDS.get(connector.kind)
-    needed = {"hub_key": "HOMEROOM_KEY", **(kind.secrets if kind else {})}
-    needed |= {"webhook_secret": "WEBHOOK_SECRET"} if realtime.webhook else {}
+    found = {"hub_key": "HOMEROOM_KEY", **(kind.secrets if kind else {})}
+    return found | ({"webhook_secret": "WEBHOOK_SECRET"} if realtime.webhook else {})
+
+
+def _secrets(table: Table, needed: Mapping[str, str], hooks: Collection[Hook]) -> Mapping[str, str]:
+    """Never repeats what stands there: it may be the secret itself."""
+    needed = {**{hook.secret: hook.secret.upper() for hook in hooks if hook.secret}, **needed}
     found = {name: table.text(name, None, example) for name, example in needed.items()}
     for name, variable in found.items():
         if variable and not _VARIABLE.fullmatch(variable):

@@ -26,7 +26,7 @@ url = "https://core.example.org"
 
 """
 _SECRETS = """
-# Of secrets, only the names of the environment variables that hold them.
+# Of secrets, only the names of environment variables that hold them; what is in none, `homeroom-merge secrets` keeps.
 [secrets]
 {secrets}
 """
@@ -96,6 +96,14 @@ _SEASONS = """
 # starts = 2026-06-22
 # ends = 2026-06-26
 """
+_HOOKS = """
+# Who is told how runs went, of trouble alone unless on = [...] says else: also kind = "webhook" or "command".
+# [[hooks]]
+# kind = "email"
+# server = "smtp.example.org"  # port = 587, security = "starttls", user = "" if you say nothing
+# sender = "merge@example.org"
+# to = ["office@example.org"]
+"""
 
 
 def as_toml(kind: str, name: str, authority: str, schools: Sequence[str], entities: Sequence[str]) -> str:
@@ -120,6 +128,7 @@ def as_toml(kind: str, name: str, authority: str, schools: Sequence[str], entiti
             "\n".join(f"[{dotted(('entity', entity))}]" for entity in entities),
             "\n",
             _SEASONS,
+            _HOOKS,
         )
     )
 

@@ -13,7 +13,7 @@ _GROUPS_MAX = 10_000
 @dataclass(frozen=True, slots=True)
 class Failing:
     """Records of an entity that fail with one message. `what`: hub, sis, write, waits, unknown, awaited, conflict,
-    run."""
+    run; or, of no entity, a hook."""
 
     entity: str
     what: str
@@ -119,6 +119,9 @@ async def everything(connection: Conn, feed: str, awaiting_days: Mapping[str, in
                     (select max(begun_at) from run where subject = m.number and status not in ('failed', 'noData')),
                     '-infinity')
             ) since on true
+            union all
+            select '', h.hook, null, 'hook', 'not told: ' || h.message, h.first_seen, h.last_tried
+            from hook_failure h join feed f on f.number = h.feed where f.name = $1
         )
         select entity, what, message, count(*) as count, min(first_seen) as first_seen, max(last_tried) as last_tried,
                coalesce(min(coalesce(sis_key, hub_id)), '') as example
