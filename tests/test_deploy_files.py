@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 import trustme
+import typer
 import typer.main
 import yaml
 
 from homeroom.client import _ANSWER_SECONDS
 from homeroom.protocol import WAIT_SECONDS_MAX
+from homeroom_merge.command import app as merge_app
 from homeroom_server.cli import app
 from homeroom_server.server import _KEEP_ALIVE_SECONDS, LAST_ANSWERS_SECONDS
 from homeroom_server.settings import Settings
@@ -44,7 +46,8 @@ def value(text: str, variable: str) -> float:
 
 
 def test_every_variable_is_a_setting() -> None:
-    used = {name for path in FILES for name in re.findall(r"HOMEROOM_[A-Z_]+", path.read_text(encoding="utf-8"))}
+    nodes = [path for path in FILES if not path.name.startswith("homeroom-merge")]
+    used = {name for path in nodes for name in re.findall(r"HOMEROOM_[A-Z_]+", path.read_text(encoding="utf-8"))}
     assert used <= {f"HOMEROOM_{field.name.upper()}" for field in fields(Settings)}
     assert "HOMEROOM_DRAIN_NOTICE_SECONDS" in used
 
@@ -121,9 +124,9 @@ def test_systemd_reads_its_units(unit: Path, folder: Path) -> None:
 
 @pytest.mark.parametrize("unit", UNITS, ids=lambda path: path.name)
 def test_units_start_commands_that_exist(unit: Path) -> None:
-    found = re.search(r"^ExecStart=/opt/homeroom/bin/homeroom (.+)$", unit.read_text(encoding="utf-8"), re.M)
+    found = re.search(r"^ExecStart=/opt/homeroom/bin/homeroom(-merge)? (.+)$", unit.read_text(encoding="utf-8"), re.M)
     assert found is not None
-    check_command(found[1].split())
+    check_command(found[2].split(), merge_app if found[1] else app)
 
 
 @pytest.mark.parametrize("path", COMPOSE, ids=lambda path: path.parent.name)
@@ -147,9 +150,9 @@ def test_compose_files_start_what_exists(path: Path) -> None:
                 assert source in document["volumes"] or source == "./homeroom.pem"
 
 
-def check_command(arguments: list[str]) -> None:
-    """Fails unless `homeroom` has this command with these flags."""
-    command = typer.main.get_command(app)
+def check_command(arguments: list[str], of: typer.Typer = app) -> None:
+    """Fails unless `homeroom`, or another, has this command with these flags."""
+    command = typer.main.get_command(of)
     known = command.commands[arguments[0]]  # type: ignore[attr-defined]  # a group, as it has commands
     flags = {flag for parameter in known.params for flag in parameter.opts}
     assert {argument for argument in arguments if argument.startswith("--")} <= flags

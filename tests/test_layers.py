@@ -186,6 +186,7 @@ MERGE_FLOORS = [
     "sis.spawned",
     "sis.sandboxed",
     "assembly",
+    "in_force",
     "runners.debouncing",
     "runners.settling",
     "runners.signing",
@@ -199,6 +200,12 @@ MERGE_FLOORS = [
     "runners.hook_webhook",
     "runners.hook_command",
     "runners.hooks",
+    "runners.nights",
+    "runners.queue",
+    "runners.work",
+    "runners.reaper",
+    "runners.clock",
+    "runners.worker",
     "command",
 ]
 MERGE_PURE = MERGE_FLOORS[: MERGE_FLOORS.index("store")]

@@ -1,6 +1,6 @@
 """The runs of one night or one command, in order: creates and updates by dependency, then deletes in reverse."""
 
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import datetime
@@ -12,7 +12,7 @@ from homeroom_merge import backup
 from homeroom_merge.backup_file import BackupError
 from homeroom_merge.course import Course, cause_of
 from homeroom_merge.guards import Pass
-from homeroom_merge.opening import fetch, hold
+from homeroom_merge.opening import fetch, hold, roll_up
 from homeroom_merge.planning import Merge
 from homeroom_merge.progress import UNWATCHED, Progress
 from homeroom_merge.report.logbook import logbook_of
@@ -66,22 +66,35 @@ class Group:
             for place, entity in enumerate(self._order)
         }
 
-    async def run(self, now: datetime, *, runner: str = "manual", dry: bool = False) -> list[Course]:
-        """Every entity from fetch to finish; each stops by itself where it is held or fails. InProgressError."""
+    async def run(
+        self,
+        now: datetime,
+        *,
+        runner: str = "manual",
+        dry: bool = False,
+        group_id: UUID | None = None,
+        late: Callable[[], str] = lambda: "",
+    ) -> list[Course]:
+        """Every entity from fetch to finish; each stops by itself where it is held or fails. InProgressError.
+
+        `late`: why what has not begun by now is not begun any more.
+        """
         async with self._working(self._order):
-            group_id = uuid4()
+            group_id = group_id or uuid4()
             for entity in self._order:
                 course = await self._begin(entity, group_id, runner, dry=dry)
                 async with self._guarded(course):
-                    await self._merged(course, now)
+                    if why := late():
+                        await self._leave(course, why)
+                    else:
+                        await self._merged(course, now)
             await self._finish([course for course in self.courses if course.status == "running"], now)
         return self.courses
 
     async def _merged(self, course: Course, now: datetime) -> None:
         """A run up to its deletes, which come once all entities are so far."""
         if failed := self._failed_before(course.terms.entity):
-            course.log.notes.append(f"not begun, for it depends on {', '.join(failed)}, which failed")
-            await close(self._connection, course, "cancelled")
+            await self._leave(course, f"it depends on {', '.join(failed)}, which failed")
             return
         if not course.dry and course.terms.only is None:
             await triggers.mark(self._connection, course.subject, course.run, _fetched(course.terms))
@@ -90,6 +103,17 @@ class Group:
             await make_plan(self._connection, course, now)
         if course.status == "running" and not course.dry:
             await persist(self._connection, course, await merge_of(self._connection, course, now), deletes=False)
+
+    async def _leave(self, course: Course, why: str) -> None:
+        course.log.notes.append(f"not begun, for {why}")
+        await close(self._connection, course, "cancelled")
+
+    async def roll_up(self) -> None:
+        """Find out what became of runs of these entities that were cut. InProgressError."""
+        async with self._working(self._order):
+            for entity in self._order:
+                subject = await hold(self._connection, self._terms[entity])
+                await roll_up(self._connection, subject, self._terms[entity], self._sides[entity], None)
 
     async def approve(self, held: Sequence[UUID], now: datetime, by: str) -> list[Course]:
         """Let held plans go on, in the order of their entities; with what has moved since, which is held anew.

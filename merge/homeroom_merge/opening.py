@@ -87,7 +87,7 @@ def _verdict_on(sis: Fetched, going: Going, *, allow_empty: bool) -> str:
     return "running"
 
 
-async def roll_up(connection: Conn, subject: int, terms: Terms, sides: Sides, but: UUID) -> None:
+async def roll_up(connection: Conn, subject: int, terms: Terms, sides: Sides, but: UUID | None) -> None:
     """Find out what became of runs that were cut. What was approved is carried out, all else is planned anew."""
     for run, cut in (await runs.cut(connection, subject, but)).items():
         persisting = Persisting(connection, run, terms, sides)

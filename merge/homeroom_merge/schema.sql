@@ -149,10 +149,37 @@ create table run (
     -- Who approved or discarded a held one, and when.
     decided_by text,
     decided_at timestamptz,
+    -- Somebody wants it to end; who works on it looks here with each beat of its heart.
+    cancel_asked_at timestamptz,
     report text
 );
 
 create index run_latest on run (subject, begun_at desc);
+-- Whose heart has stopped is looked for often.
+create index run_running on run (beats_at) where status = 'running';
+
+-- The nightly run of a feed's local date: the key is why there is one, whoever looks at the clock.
+create table night (
+    feed integer not null references feed,
+    local_date date not null,
+    begins_at timestamptz not null,
+    -- What has not begun by then is left for the next night.
+    until timestamptz not null,
+    -- The job of the queue that does it; null: none yet, or it was given back, to be handed out again from then on.
+    job bigint,
+    hand_out_at timestamptz not null default now(),
+    -- Why it does not run: a pause, a blackout, or nothing that could be reached all night.
+    skipped text,
+    primary key (feed, local_date)
+);
+
+-- What came of a job of the queue: the runs that it began last, or why it began none.
+create table work (
+    job bigint primary key,
+    group_id uuid,
+    said text not null default '',
+    at timestamptz not null default now()
+);
 
 -- A plan, record by record, with the exact bodies; kept with its run.
 create table planned (

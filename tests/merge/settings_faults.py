@@ -108,6 +108,16 @@ FAULTS = [
         'line 7, feed.nightly: this is no cron line; write nightly = "30 1 * * *" for half past one each night',
     ),
     (
+        '"30 1 * * *"',
+        '"30 1 31 2 *"',
+        'line 7, feed.nightly: this is no cron line; write nightly = "30 1 * * *" for half past one each night',
+    ),
+    (
+        "alarm_hours = 36",
+        'nightly_until = "6"',
+        'line 6, feed.nightly_until: this is no time of day; write nightly_until = "06:00"',
+    ),
+    (
         '["S.0982", "S.0983"]',
         "[]",
         'line 4, feed.schools: no school is named; write schools = ["S.0982"], the codes that it speaks for',

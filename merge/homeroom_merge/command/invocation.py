@@ -3,13 +3,14 @@
 import asyncio
 import signal
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, TypeVar
 
 import asyncpg
 import typer
+from procrastinate import App
+from procrastinate.exceptions import ConnectorException
 from rich.console import Console
 
 from homeroom_merge.assembly import AssemblyError
@@ -17,17 +18,17 @@ from homeroom_merge.backup_file import BackupError
 from homeroom_merge.connectors.hub import HubError
 from homeroom_merge.feed_secrets import MissingSecretError
 from homeroom_merge.formatters.mapping import MappingFaults
+from homeroom_merge.in_force import NoSettingsError, settings_in_force
 from homeroom_merge.inbox import InboxError
 from homeroom_merge.installed import FormatterError
 from homeroom_merge.opening import InProgressError
 from homeroom_merge.pointing import NoSuchFieldError
+from homeroom_merge.runners.queue import open_queue
 from homeroom_merge.sealing import SealError
 from homeroom_merge.settings.model import Settings, SettingsError
-from homeroom_merge.settings.reading import read_settings
 from homeroom_merge.sis.side import SandboxError
 from homeroom_merge.sources import SourceError
-from homeroom_merge.store import place
-from homeroom_merge.store import settings as stored
+from homeroom_merge.store import place, schema
 from homeroom_merge.store.schema import OtherSchemaError
 from homeroom_merge.store.settings import NoSuchStateError, SettingsMovedError
 from homeroom_merge.terms import Basis
@@ -55,6 +56,7 @@ EXPECTED = (
     SettingsError,
     SettingsMovedError,
     NoSuchStateError,
+    NoSettingsError,
     AssemblyError,
     MissingSecretError,
     SealError,
@@ -71,6 +73,7 @@ EXPECTED = (
     OSError,
     asyncpg.PostgresError,
     asyncpg.InterfaceError,
+    ConnectorException,
 )
 
 
@@ -81,28 +84,42 @@ class RefusedError(Exception):
 async def settings_of(
     connection: asyncpg.Connection, feed: str, overrides: Sequence[str] = ()
 ) -> tuple[Settings, Basis]:
-    """Those in force today, and what they are called. RefusedError, SettingsError."""
-    found = await stored.in_force(connection, feed, datetime.now(UTC).date())
-    if found is None:
-        raise RefusedError(f"the feed {feed} has no settings: homeroom-merge settings push FILE")
-    settings = read_settings(found.toml, overrides)
-    return settings, Basis(found.state_name, found.version, settings.overrides)
+    """Those in force now, and what they are called. NoSettingsError, SettingsError."""
+    return await settings_in_force(connection, feed, datetime.now(UTC), overrides)
 
 
 def with_state(database_url: str, data_dir: Path, work: Callable[[asyncpg.Connection], Awaitable[T]]) -> T:
     """Do one piece of work on the state; what is refused is said, with exit code 1. SIGTERM is as Ctrl-C."""
 
     async def connected(url: str) -> T:
-        task = asyncio.current_task()
-        assert task is not None, "it runs"
-        with suppress(RuntimeError, ValueError):  # in a thread of another program, signals are that program's
-            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
         async with place.opened(url) as connection:
             return await work(connection)
 
+    return _with_database(database_url, data_dir, connected)
+
+
+def with_queue(database_url: str, data_dir: Path, work: Callable[[asyncpg.Connection, App], Awaitable[T]]) -> T:
+    """The same, on the state and the queue."""
+
+    async def connected(url: str) -> T:
+        async with place.opened(url) as connection:
+            await schema.apply_queue(connection)
+            async with open_queue(url) as app:
+                return await work(connection, app)
+
+    return _with_database(database_url, data_dir, connected)
+
+
+def _with_database(database_url: str, data_dir: Path, work: Callable[[str], Awaitable[T]]) -> T:
+    async def ended_by_sigterm(url: str) -> T:
+        task = asyncio.current_task()
+        assert task is not None, "it runs"
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+        return await work(url)
+
     try:
         with place.database(database_url, data_dir) as url:
-            return asyncio.run(connected(url))
+            return asyncio.run(ended_by_sigterm(url))
     except (*EXPECTED, RefusedError) as refused:
         err.print(f"homeroom-merge: {refused}", style="red", markup=False, highlight=False, soft_wrap=True)
         raise typer.Exit(1) from None

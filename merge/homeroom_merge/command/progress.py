@@ -8,7 +8,7 @@ from homeroom_merge.command.invocation import err
 from homeroom_merge.progress import Progress as Watching
 from homeroom_merge.report.model import StepName
 
-_DOING = {
+DOING = {
     StepName.FETCH_HUB: "fetching from the hub",
     StepName.FETCH_SIS: "fetching from the SIS",
     StepName.VERIFY: "verifying",
@@ -44,7 +44,7 @@ class Shown(Watching):
 
     def begin(self, entity: str, step: StepName, planned: int | None = None) -> None:
         self.end()
-        self._doing, self._done, self._planned = f"{entity}: {_DOING[step]}", 0, planned
+        self._doing, self._done, self._planned = f"{entity}: {DOING[step]}", 0, planned
         if self._bars is not None:
             self._task = self._bars.add_task(self._doing, total=planned, count=self._count())
 

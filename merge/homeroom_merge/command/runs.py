@@ -1,12 +1,14 @@
 """`homeroom-merge run`, `plan`, `approve`, `discard`, `undo`, `restore`."""
 
 import asyncio
+import getpass
 import os
 import shlex
 from collections.abc import AsyncIterator, Awaitable, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 from uuid import UUID
@@ -25,15 +27,18 @@ from homeroom_merge.command.invocation import (
     RefusedError,
     out,
     settings_of,
+    with_queue,
     with_state,
 )
 from homeroom_merge.command.outcome import show
 from homeroom_merge.command.progress import Shown
+from homeroom_merge.command.queued import queued
 from homeroom_merge.feed_secrets import stored_secrets
 from homeroom_merge.group import Group
 from homeroom_merge.report.model import RecordEntry, Report
 from homeroom_merge.reporting import entries, kept
 from homeroom_merge.runners.hooks import tell
+from homeroom_merge.runners.queue import Asked
 from homeroom_merge.settings.model import Settings
 from homeroom_merge.store import runs as store
 
@@ -54,11 +59,17 @@ def run(
     entity: Entities = None,
     school: Schools = None,
     set_: Overrides = None,
+    queue: Annotated[bool, typer.Option("--queue", help="Have a worker do it, and follow how it goes.")] = False,
+    by: Annotated[str, typer.Option(help="With --queue: who asks for it; else you.")] = "",
     database_url: DatabaseUrl = "",
     data_dir: DataDir = DATA_DIR,
     as_json: AsJson = False,
 ) -> None:
     """Merge both sides. What the guards hold is shown and waits; exit code 3 then."""
+    if queue:
+        asked = Asked(feed, by or getpass.getuser(), entity or (), school or (), set_ or ())
+        _show(Ended(with_queue(database_url, data_dir, partial(queued, asked))), data_dir, as_json=as_json)
+        return
     _merge(feed, (entity or (), school or ()), set_ or (), database_url, data_dir, as_json=as_json, dry=False)
 
 

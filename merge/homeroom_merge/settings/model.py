@@ -46,6 +46,10 @@ class Feed:
     """Of its nights, and of SIS times that name no zone."""
     nightly: str = ""
     """Cron of the nightly runs, in its time zone. Empty: none."""
+    nightly_spread_minutes: int = 60
+    """It begins at a moment of so many minutes from then, the same each night: feeds do not all begin at once."""
+    nightly_until: str = "06:00"
+    """What has not begun by then, in its time zone, is left for the next night."""
     alarm_hours: int = 0
     """After so long without a feed somebody is told. 0: never."""
     paused: str = ""

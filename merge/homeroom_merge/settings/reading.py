@@ -3,8 +3,10 @@
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import fields, replace
-from datetime import date
+from datetime import date, datetime, time
 from zoneinfo import ZoneInfo
+
+from cronsim import CronSim, CronSimError
 
 from homeroom_merge.guards import Limits, Season
 from homeroom_merge.merging import NEVER_DELETED, DeletePolicy, OnDelete
@@ -29,6 +31,7 @@ from homeroom_merge.toml_tables import Faults, Table, lines_of, parse, suggestio
 
 _VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")
 _CRON = re.compile(r"[0-9*/,-]+( [0-9A-Za-z*/,-]+){4}")
+_TIME = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]")
 _YEARS = range(1990, 2100)
 _SOME_DAY = date(2026, 9, 1)
 _PLAIN = Feed("", "", "", ())
@@ -76,12 +79,16 @@ def _feed(table: Table, connector: Connector) -> Feed:
         schools=table.texts("schools", ()),
         time_zone=table.text("time_zone", usual.time_zone, "America/Edmonton"),
         nightly=table.text("nightly", usual.nightly, "30 1 * * *"),
+        nightly_spread_minutes=table.whole("nightly_spread_minutes", usual.nightly_spread_minutes),
+        nightly_until=table.text("nightly_until", usual.nightly_until, "06:00"),
         alarm_hours=table.whole("alarm_hours", usual.alarm_hours),
         paused=table.text("paused", usual.paused, "why"),
     )
     if not feed.schools:
         table.fault("schools", "no school is named", 'write schools = ["S.0982"], the codes that it speaks for')
-    if feed.nightly and not _CRON.fullmatch(feed.nightly):
+    if not _TIME.fullmatch(feed.nightly_until):
+        table.fault("nightly_until", "this is no time of day", 'write nightly_until = "06:00"')
+    if feed.nightly and not _is_cron(feed.nightly):
         table.fault("nightly", "this is no cron line", 'write nightly = "30 1 * * *" for half past one each night')
     try:
         ZoneInfo(feed.time_zone)
@@ -89,6 +96,13 @@ def _feed(table: Table, connector: Connector) -> Feed:
         table.fault("time_zone", f"there is no time zone {feed.time_zone}", 'write time_zone = "America/Edmonton"')
     table.close()
     return feed
+
+
+def _is_cron(text: str) -> bool:
+    try:
+        return bool(_CRON.fullmatch(text) and CronSim(text, datetime.combine(_SOME_DAY, time())))
+    except CronSimError:
+        return False
 
 
 def _hub(table: Table) -> Hub:

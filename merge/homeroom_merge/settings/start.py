@@ -17,6 +17,8 @@ schools = [{schools}]  # for whom the SIS speaks: nothing of other schools is ev
 formatter = "{formatter}"  # between the shape of this SIS and the hub's
 # time_zone = "America/Edmonton"  # of its nights, and of SIS times that name no zone
 # nightly = ""  # cron, "30 1 * * *" for half past one each night; empty: by hand alone
+# nightly_spread_minutes = 60  # it begins within so many minutes of that, each night the same: feeds are spread
+# nightly_until = "06:00"  # what has not begun by then is left for the next night
 # alarm_hours = 0  # after so long without a feed somebody is told; 0: never
 # paused = ""  # a reason, and nothing runs by itself while this state is in force
 

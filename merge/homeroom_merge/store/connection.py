@@ -9,7 +9,9 @@ Conn = asyncpg.Connection | asyncpg.pool.PoolConnectionProxy
 FAILURES = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 """What a task that lives as long as its program takes for bad weather: said, and tried again."""
 
-_SETTINGS = {"application_name": "homeroom merge", "search_path": "homeroom_merge", "jit": "off"}
+_KEEPALIVE = {"tcp_keepalives_idle": "30", "tcp_keepalives_interval": "10", "tcp_keepalives_count": "3"}
+"""A machine that lost its power holds what it worked on for a minute, not for hours."""
+_SETTINGS = {"application_name": "homeroom merge", "search_path": "homeroom_merge", "jit": "off", **_KEEPALIVE}
 
 
 async def connect(database_url: str) -> asyncpg.Connection:

@@ -1,8 +1,9 @@
 """Where the state is: a PostgreSQL by URL, or one embedded in a directory."""
 
+import subprocess
 import warnings
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
 import asyncpg
@@ -10,10 +11,14 @@ import asyncpg
 from homeroom_merge.store import schema
 from homeroom_merge.store.connection import connect
 
+_OTHERS = """
+copy (select count(*) from pg_stat_activity where backend_type = 'client backend' and pid <> pg_backend_pid()) to stdout
+"""
+
 
 @contextmanager
 def database(database_url: str, data_dir: Path) -> Iterator[str]:
-    """The URL of a running PostgreSQL: the one that was named, or one that runs in the directory meanwhile."""
+    """The URL of a running PostgreSQL: the one that was named, or the directory's own, stopped by the last to leave."""
     if database_url:
         yield database_url
         return
@@ -28,7 +33,9 @@ def database(database_url: str, data_dir: Path) -> Iterator[str]:
     try:
         yield server.get_uri()
     finally:
-        server.stop()
+        with suppress(subprocess.CalledProcessError):  # it is gone already
+            if server.psql(_OTHERS).strip() == "0":
+                server.stop()
 
 
 @asynccontextmanager

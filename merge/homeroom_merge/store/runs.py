@@ -10,7 +10,7 @@ from homeroom_merge.store.connection import Conn
 from homeroom_merge.terms import NO_BASIS, Basis
 
 _AT_ONCE = 1_000
-_SUBJECT_LOCK = 48
+SUBJECT_LOCK = 48
 """The class of advisory locks whose second number is a subject's."""
 
 
@@ -37,7 +37,7 @@ class Cut:
 
 async def hold(connection: Conn, subject: int) -> bool:
     """Be the only one who works on a subject, as long as the connection lives; whether nobody else does."""
-    return bool(await connection.fetchval("select pg_try_advisory_lock($1, $2)", _SUBJECT_LOCK, subject))
+    return bool(await connection.fetchval("select pg_try_advisory_lock($1, $2)", SUBJECT_LOCK, subject))
 
 
 async def release(connection: Conn) -> None:
@@ -45,15 +45,15 @@ async def release(connection: Conn) -> None:
     await connection.execute("select pg_advisory_unlock_all()")
 
 
-async def cut(connection: Conn, subject: int, but: UUID) -> dict[UUID, Cut]:
+async def cut(connection: Conn, subject: int, but: UUID | None) -> dict[UUID, Cut]:
     """Runs of a subject that left something open: who holds it knows that nobody works on them any more.
 
-    `but`: the one that looks.
+    `but`: the one that looks, if it is one.
     """
     rows = await connection.fetch(
         """
         select id, status = 'running' as died, decided_by is not null as approved from run
-        where subject = $1 and id <> $2
+        where subject = $1 and id is distinct from $2
           and (status = 'running' or exists (select from journal j where j.run = run.id and j.result is null))
         order by begun_at
         """,

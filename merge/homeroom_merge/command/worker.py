@@ -1,0 +1,210 @@
+"""`homeroom-merge worker`, `migrate`, `jobs`, `cancel`: merges that run by themselves."""
+
+import asyncio
+import json
+import logging
+import re
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Annotated, Any
+from uuid import UUID
+
+import asyncpg
+import structlog
+import typer
+from procrastinate import App
+from rich.table import Table
+from rich.text import Text
+
+from homeroom_merge.command.invocation import (
+    DATA_DIR,
+    AsJson,
+    DatabaseUrl,
+    DataDir,
+    FeedName,
+    RefusedError,
+    err,
+    out,
+    settings_of,
+    with_queue,
+    with_state,
+)
+from homeroom_merge.draining import drain
+from homeroom_merge.feed_secrets import stored_secrets
+from homeroom_merge.report.model import Report
+from homeroom_merge.runners import queue
+from homeroom_merge.runners.hooks import tell
+from homeroom_merge.runners.nights import coming
+from homeroom_merge.runners.queue import QUEUES
+from homeroom_merge.runners.work import Means
+from homeroom_merge.runners.worker import GRACE_SECONDS, Pace, Worker
+from homeroom_merge.settings.model import Settings
+from homeroom_merge.store import beats, jobs, nights, place, schema
+from homeroom_merge.store.jobs import JobRow
+from homeroom_merge.store.nights import Noted
+from homeroom_merge.store.schema import OtherSchemaError
+
+worker_app = typer.Typer()
+
+_JOB = re.compile("[0-9]{1,18}")
+_TOLD = "its worker was told to end it"
+
+
+@worker_app.command()
+def worker(
+    queues: Annotated[
+        str, typer.Option(help="Which jobs it takes, with commas between. Each queue needs a worker somewhere.")
+    ] = ",".join(QUEUES),
+    concurrency: Annotated[int, typer.Option(min=1, max=64, help="So many jobs at once.")] = 2,
+    grace_seconds: Annotated[
+        float, typer.Option(min=0, max=3_600, help="So long running jobs may go on once it is told to stop.")
+    ] = GRACE_SECONDS,
+    database_url: DatabaseUrl = "",
+    data_dir: DataDir = DATA_DIR,
+) -> None:
+    """Do what is due by itself and what is queued, until SIGTERM. There may be several, on several machines."""
+    taken = tuple(each.strip() for each in queues.split(","))
+    if strangers := set(taken) - set(QUEUES):
+        raise typer.BadParameter(f"there is no {', '.join(sorted(strangers))}; there are {', '.join(QUEUES)}")
+    _log_to_stderr()
+    try:
+        with place.database(database_url, data_dir) as url:
+            means = Means(url, data_dir, lambda: datetime.now(UTC), tell=_tell, drain=drain)
+            asyncio.run(until_told(Worker(means, taken, concurrency, Pace(grace_seconds=grace_seconds))))
+    except (OSError, OtherSchemaError) as refused:
+        err.print(f"homeroom-merge: {refused}", style="red", markup=False, highlight=False, soft_wrap=True)
+        raise typer.Exit(1) from None
+
+
+async def until_told(worker: Worker) -> None:
+    """Until SIGTERM or Ctrl-C."""
+    stop = asyncio.Event()
+    for each in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(each, stop.set)
+    await worker.run(stop)
+
+
+@worker_app.command()
+def migrate(database_url: DatabaseUrl = "", data_dir: DataDir = DATA_DIR) -> None:
+    """Make the tables of the state and of the queue, or bring them to this version; a worker does so, too."""
+    with_state(database_url, data_dir, schema.apply_queue)
+    out.print("the tables are there")
+
+
+@worker_app.command("jobs")
+def list_jobs(
+    feed: FeedName,
+    limit: Annotated[int, typer.Option(min=1, max=1_000)] = 20,
+    database_url: DatabaseUrl = "",
+    data_dir: DataDir = DATA_DIR,
+    as_json: AsJson = False,
+) -> None:
+    """The last jobs of a feed: waiting (todo), doing, and how they ended; and its nights."""
+
+    async def work(connection: asyncpg.Connection) -> dict[str, Any]:
+        await schema.apply_queue(connection)
+        return {
+            "jobs": [_job(each) for each in await jobs.latest(connection, feed, limit)],
+            "nights": [_night(each) for each in await nights.latest(connection, feed, limit)],
+            "nextNight": await _next_night(connection, feed),
+        }
+
+    said = with_state(database_url, data_dir, work)
+    if as_json:
+        typer.echo(json.dumps(said))
+        return
+    out.print(_table(said["jobs"], "job", "queue", "status", "deferredAt", "changedAt", "said"))
+    if said["nights"]:
+        out.print(_table(said["nights"], "date", "begins", "until", "job", "skipped"))
+    out.print(f"next night: {said['nextNight'] or 'none'}")
+
+
+@worker_app.command()
+def cancel(
+    run_or_job: Annotated[str, typer.Argument(metavar="RUN|JOB", help="The id of a run, or the number of a job.")],
+    database_url: DatabaseUrl = "",
+    data_dir: DataDir = DATA_DIR,
+) -> None:
+    """Drop a job that waits; have one that a worker does, or a run of it, end as cancelled."""
+
+    async def work(connection: asyncpg.Connection, app: App) -> str:
+        if not _JOB.fullmatch(run_or_job):
+            return await _cancel_run(connection, run_or_job)
+        if not await queue.cancel(app, int(run_or_job)):
+            raise RefusedError(f"there is no job {run_or_job} that waits or is being done")
+        found = await jobs.find(connection, int(run_or_job))
+        return "dropped" if found is not None and found.status == "cancelled" else _TOLD
+
+    out.print(with_queue(database_url, data_dir, work))
+
+
+async def _cancel_run(connection: asyncpg.Connection, name: str) -> str:
+    try:
+        status = await beats.ask_to_end(connection, UUID(name))
+    except ValueError:
+        raise RefusedError(f"{name} is neither the id of a run nor the number of a job") from None
+    if status is None:
+        raise RefusedError(f"there is no run {name}")
+    if status != "running":
+        hint = ": homeroom-merge discard" if status == "held" else ""
+        raise RefusedError(f"it is not running but {status}{hint}")
+    return _TOLD
+
+
+async def _next_night(connection: asyncpg.Connection, feed: str) -> str | None:
+    """None: there is none."""
+    settings, _ = await settings_of(connection, feed)
+    night = coming(settings.feed, datetime.now(UTC))
+    return None if night is None else _moment(night.begins.astimezone(settings.feed.zone))
+
+
+def _job(job: JobRow) -> dict[str, Any]:
+    return {
+        "job": job.number,
+        "queue": job.queue,
+        "status": job.status,
+        "attempts": job.attempts,
+        "deferredAt": job.deferred_at and _moment(job.deferred_at),
+        "changedAt": job.changed_at and _moment(job.changed_at),
+        "asked": job.asked,
+        "group": job.group_id and str(job.group_id),
+        "said": job.said,
+    }
+
+
+def _night(night: Noted) -> dict[str, Any]:
+    times = {"begins": _moment(night.begins), "until": _moment(night.until)}
+    return {"date": night.date.isoformat(), **times, "job": night.job, "skipped": night.skipped}
+
+
+def _moment(at: datetime) -> str:
+    return at.isoformat(timespec="seconds")
+
+
+def _table(lines: Sequence[Mapping[str, Any]], *columns: str) -> Table:
+    table = Table(*columns)
+    for line in lines:
+        table.add_row(*(Text("" if line[name] is None else str(line[name])) for name in columns))
+    return table
+
+
+async def _tell(connection: asyncpg.Connection, settings: Settings, reports: Sequence[Report]) -> None:
+    await tell(connection, settings, reports, await stored_secrets(connection, settings.feed.name))
+
+
+def _log_to_stderr() -> None:
+    """A line of JSON each; what the queue says in its own words is said in ours."""
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(),
+        ],
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+    for name in ("procrastinate", "psycopg"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)

@@ -1,0 +1,43 @@
+"""The settings that a feed goes by."""
+
+from collections.abc import Sequence
+from datetime import date, datetime
+
+from homeroom_merge.settings.model import Settings
+from homeroom_merge.settings.reading import read_settings
+from homeroom_merge.store import settings as stored
+from homeroom_merge.store.connection import Conn
+from homeroom_merge.store.settings import Pushed
+from homeroom_merge.terms import Basis
+
+
+class NoSettingsError(Exception):
+    """Nobody has pushed settings for this feed."""
+
+
+async def settings_in_force(
+    connection: Conn, feed: str, now: datetime, overrides: Sequence[str] = ()
+) -> tuple[Settings, Basis]:
+    """Those of today by the feed's own clock, and what they are called. NoSettingsError, SettingsError."""
+    settings, pushed = await pushed_in_force(connection, feed, now, overrides)
+    return settings, Basis(pushed.state_name, pushed.version, settings.overrides)
+
+
+async def pushed_in_force(
+    connection: Conn, feed: str, now: datetime, overrides: Sequence[str] = ()
+) -> tuple[Settings, Pushed]:
+    """The same, and as they were pushed. NoSettingsError, SettingsError."""
+    pushed = await _of_day(connection, feed, now.date())
+    settings = read_settings(pushed.toml, overrides)
+    # Only settings know the zone in which today is another day.
+    if (today := now.astimezone(settings.feed.zone).date()) != now.date():
+        pushed = await _of_day(connection, feed, today)
+        settings = read_settings(pushed.toml, overrides)
+    return settings, pushed
+
+
+async def _of_day(connection: Conn, feed: str, day: date) -> Pushed:
+    found = await stored.in_force(connection, feed, day)
+    if found is None:
+        raise NoSettingsError(f"the feed {feed} has no settings: homeroom-merge settings push FILE")
+    return found

@@ -1,0 +1,178 @@
+"""A worker: takes jobs, several at once, and looks at the clock; goes on when the database is back."""
+
+import asyncio
+import datetime as dt
+from collections.abc import Awaitable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+import anyio
+import asyncpg
+import structlog
+from procrastinate import App, JobContext
+from procrastinate.exceptions import ConnectorException
+from procrastinate.job_context import AbortReason
+from procrastinate.jobs import Status
+
+from homeroom_merge.runners import queue, work
+from homeroom_merge.runners.clock import Clock
+from homeroom_merge.runners.queue import MANUAL, NIGHTLY, REALTIME, Asked
+from homeroom_merge.runners.work import REFUSALS, CutShortError, Means
+from homeroom_merge.store import jobs, place, schema
+from homeroom_merge.store.connection import connect
+
+log = structlog.get_logger()
+
+GRACE_SECONDS = 30.0
+_AGAIN_SECONDS = 2.0
+_SAID_MAX = 500
+_LOST = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, ConnectorException)
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How often a worker looks, and how long it waits."""
+
+    tick_seconds: float = 15.0
+    poll_seconds: float = 5.0
+    """For jobs, should a notification be lost, and for those that are to end."""
+    silent_seconds: float = 90.0
+    """Who has not been heard of for so long is dead."""
+    grace_seconds: float = GRACE_SECONDS
+    """So long running jobs may go on once the worker is told to stop."""
+
+
+@dataclass(slots=True)
+class Worker:
+    """One process. `cut`: jobs that are to be put back, for they ended only because it did, or the database."""
+
+    means: Means
+    queues: Sequence[str]
+    concurrency: int
+    pace: Pace
+    cut: set[int] = field(default_factory=set)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Until it is told to stop. OtherSchemaError."""
+        while not stop.is_set():
+            try:
+                await self._run(stop)
+            except _LOST as fault:
+                log.warning("worker_begins_again", because=_cause(fault))
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(stop.wait(), _AGAIN_SECONDS)
+
+    async def _run(self, stop: asyncio.Event) -> None:
+        """As long as the database is there."""
+        async with place.opened(self.means.database_url) as connection:
+            await schema.apply_queue(connection)
+            async with queue.open_queue(self.means.database_url, self.concurrency + 3) as app:
+                self._register(app)
+                await self._put_back(app)
+                self.cut.clear()
+                log.info("worker_ready", queues=list(self.queues), concurrency=self.concurrency)
+                clock = Clock(self.means, connection, app, self.pace.tick_seconds, self.pace.silent_seconds)
+                await self._until_one_ends(app, clock, stop)
+                await self._put_back(app)
+
+    async def _until_one_ends(self, app: App, clock: Clock, stop: asyncio.Event) -> None:
+        """Taking jobs ends last, and in good order: what runs has its time of grace. Raises what the others raise."""
+        taking = asyncio.create_task(self._take(app))
+        others = [asyncio.create_task(each) for each in (clock.run(), self._mend(app), stop.wait())]
+        done, _ = await asyncio.wait((taking, *others), return_when=asyncio.FIRST_COMPLETED)
+        taking.cancel()
+        for each in others:
+            each.cancel()
+        ended = await asyncio.gather(taking, *others, return_exceptions=True)
+        for fault in ended:
+            if isinstance(fault, Exception):
+                raise fault
+        if taking in done:
+            raise ConnectorException("it takes no jobs any more")
+
+    async def _take(self, app: App) -> None:
+        await app.run_worker_async(
+            queues=list(self.queues),
+            concurrency=self.concurrency,
+            fetch_job_polling_interval=self.pace.poll_seconds,
+            abort_job_polling_interval=self.pace.poll_seconds,
+            shutdown_graceful_timeout=self.pace.grace_seconds,
+            install_signal_handlers=False,
+            update_heartbeat_interval=self.means.beat_seconds,
+            stalled_worker_timeout=self.pace.silent_seconds,
+        )
+
+    async def _mend(self, app: App) -> None:
+        """Put back what lost the database while the queue did not."""
+        while True:
+            await anyio.sleep(self.pace.tick_seconds)
+            await self._put_back(app)
+
+    async def _put_back(self, app: App) -> None:
+        """Those that have been written down as failed; of others it is not known yet, or somebody else sees to them."""
+        for job in tuple(self.cut):
+            match await app.job_manager.get_job_status_async(job):
+                case Status.FAILED:
+                    await queue.put_back(app, job)
+                    log.info("job_put_back", job=job)
+                case Status.DOING:
+                    continue
+            self.cut.discard(job)
+
+    def _register(self, app: App) -> None:
+        """What is done for the jobs of each queue."""
+
+        @app.task(name=NIGHTLY, pass_context=True)
+        async def nightly(context: JobContext, feed: str, date: str) -> None:
+            await self._do(context, work.nightly(self.means, _number(context), feed, dt.date.fromisoformat(date)))
+
+        @app.task(name=REALTIME, pass_context=True)
+        async def drain(context: JobContext, feed: str, entity: str) -> None:
+            await self._do(context, work.drain(self.means, _number(context), feed, entity))
+
+        @app.task(name=MANUAL, pass_context=True)
+        async def manual(context: JobContext, /, **asked: Any) -> None:
+            await self._do(context, work.manual(self.means, _number(context), Asked(**asked)))
+
+    async def _do(self, context: JobContext, doing: Awaitable[None]) -> None:
+        job, name = _number(context), context.job.queue
+        log.info("job_begins", job=job, queue=name, lock=context.job.lock)
+        try:
+            await doing
+        except asyncio.CancelledError:
+            if context.abort_reason() is not AbortReason.SHUTDOWN:
+                log.info("job_cancelled", job=job)
+                raise
+            self._cut_short(context)
+            raise CutShortError("the worker stops") from None
+        except CutShortError:
+            self._cut_short(context)
+            raise
+        except Exception as fault:
+            is_known = isinstance(fault, REFUSALS)
+            log.error("job_failed", job=job, queue=name, because=_cause(fault), exc_info=not is_known)
+            connection = await connect(self.means.database_url)
+            try:
+                await jobs.note(connection, job, None, _cause(fault))
+            finally:
+                await connection.close()
+            raise
+        log.info("job_ended", job=job)
+
+    def _cut_short(self, context: JobContext) -> None:
+        """What is dirty stays so without its job; all else is lost with it."""
+        log.warning("job_cut_short", job=_number(context))
+        if context.job.queue != REALTIME:
+            self.cut.add(_number(context))
+
+
+def _number(context: JobContext) -> int:
+    assert context.job.id is not None, "it is in the queue"
+    return context.job.id
+
+
+def _cause(fault: BaseException) -> str:
+    """In a line; the queue says what it is in what it was raised from."""
+    inner = fault.__cause__ if isinstance(fault, ConnectorException) and fault.__cause__ else fault
+    return (str(inner) or type(inner).__name__)[:_SAID_MAX]
