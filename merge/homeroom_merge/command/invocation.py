@@ -3,6 +3,7 @@
 import asyncio
 import signal
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, TypeVar
@@ -114,7 +115,8 @@ def _with_database(database_url: str, data_dir: Path, work: Callable[[str], Awai
     async def ended_by_sigterm(url: str) -> T:
         task = asyncio.current_task()
         assert task is not None, "it runs"
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+        with suppress(RuntimeError, ValueError):  # in a thread of another program, signals are that program's
+            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
         return await work(url)
 
     try:
