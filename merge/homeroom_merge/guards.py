@@ -11,6 +11,8 @@ from homeroom_merge.values import ABSENT, Value, path_of, pattern_of, pointer
 
 AFFECTED_MIN = 5
 """Fewer records than this are never held for their share."""
+OUT_OF_VIEW_PER_CENT = 10
+"""Of an entity's live base records; beyond it, it is hardly that a few pupils have left."""
 _DELETES = frozenset({Kind.DELETE, Kind.DEACTIVATE})
 _CREATES = frozenset({Kind.CREATE, Kind.UNDELETE})
 
@@ -110,6 +112,18 @@ def judge(planned: Tally, standing: Standing, limits: Limits, seasons: Sequence[
         reasons += _above(count, limits.emptied, standing.live, f"times {at} emptied")
     deletes = _above(both.deletes, limits.deletes, standing.live, "deletes")
     return Verdict(_passing(reasons, deletes, limits), (*reasons, *deletes))
+
+
+def vanished(out_of_view: int, live: int) -> str:
+    """What somebody has to know where many records are out of view on the hub, or all there are; empty: nothing."""
+    is_few = out_of_view < AFFECTED_MIN and out_of_view < live
+    if is_few or out_of_view * 100 <= OUT_OF_VIEW_PER_CENT * live:
+        return ""
+    return (
+        f"{out_of_view:,} of {live:,} records are out of view on the hub, so that nothing of them is merged; see that "
+        "the organizations under [hub] are right and still have access, and that what associates them with these "
+        "records (enrolments, grants) is on the hub and names their schools"
+    )
 
 
 def season_of(today: date, seasons: Sequence[Season]) -> Season | None:

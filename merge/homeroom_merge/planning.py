@@ -38,13 +38,15 @@ class LookedAt:
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """What a plan comes to. `conflicts`, `waits`: records that are not written."""
+    """What a plan comes to. `conflicts`, `waits`, `out_of_view`: records that are not written. `live`: base records."""
 
     changes: int
     conflicts: int
     waits: int
     tally: Tally
     verdict: Verdict
+    out_of_view: int = 0
+    live: int = 0
 
 
 T = TypeVar("T")
@@ -148,12 +150,14 @@ class Totals:
     changes: int = 0
     conflicts: int = 0
     waits: int = 0
+    out_of_view: int = 0
     tally: Tally = field(default_factory=Tally)
 
     def judged(self, standing: Standing, terms: Terms) -> Planned:
         """The whole of it, as the guards see it."""
         verdict = judge(self.tally, standing, terms.limits, terms.seasons)
-        return Planned(self.changes, self.conflicts, self.waits, self.tally, verdict)
+        counts = self.changes, self.conflicts, self.waits
+        return Planned(*counts, self.tally, verdict, self.out_of_view, standing.live)
 
 
 async def keep(connection: Conn, run: UUID, block: Sequence[Numbered], merged: Sequence[Change], total: Totals) -> None:
@@ -163,6 +167,7 @@ async def keep(connection: Conn, run: UUID, block: Sequence[Numbered], merged: S
     total.changes += len(changes)
     total.conflicts += sum(bool(change.conflicts) for _, change in changes)
     total.waits += sum(bool(change.waits_for) for _, change in changes)
+    total.out_of_view += sum(change.set_aside for _, change in changes)
     total.tally += tally(change for _, change in changes)
 
 

@@ -12,7 +12,7 @@ from homeroom_merge.backup import Found
 from homeroom_merge.course import Course as Course
 from homeroom_merge.course import stepping
 from homeroom_merge.fetching import fetch_hub
-from homeroom_merge.guards import Pass
+from homeroom_merge.guards import Pass, vanished
 from homeroom_merge.linking import Links
 from homeroom_merge.opening import keep_first, roll_up
 from homeroom_merge.persisting.persist import Persisting
@@ -68,6 +68,10 @@ async def make_plan(connection: Conn, course: Course, now: datetime) -> None:
             planned = await plan(connection, course.run, course.subject, course.terms, watched, now.date(), missing)
             planning.counts = _counts(planned)
         merging.counts = {"records that differ": looked_at, "conflicts": planned.conflicts, "waiting": planned.waits}
+        if planned.out_of_view:
+            merging.counts = {**merging.counts, "out of view on the hub": planned.out_of_view}
+        if said := vanished(planned.out_of_view, planned.live):
+            merging.issue(said)
     await inbox.forget_agreed(connection, course.subject, course.run)
     await failing.note_plan(connection, course.subject, course.run)
     await runs.replace_held(connection, course.subject, course.run)

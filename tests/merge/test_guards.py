@@ -6,7 +6,7 @@ from datetime import date
 
 import pytest
 
-from homeroom_merge.guards import Limits, Pass, Season, Standing, Tally, judge, season_of, tally
+from homeroom_merge.guards import Limits, Pass, Season, Standing, Tally, judge, season_of, tally, vanished
 from homeroom_merge.plan import Change, Conflict, FieldChange, Kind, Write
 from homeroom_merge.values import ABSENT
 
@@ -44,6 +44,14 @@ def test_a_share_is_judged_from_five_records_on() -> None:
     assert judge(Tally(deletes=4), few, Limits()).may is Pass.ALL
     assert judge(Tally(deletes=5), few, Limits()).reasons == ("5 deletes: 83.3 % of 6 records, more than 10 %",)
     assert judge(Tally(creates=5), replace(STANDING, live=0), Limits()).may is Pass.NOTHING
+
+
+@pytest.mark.parametrize(
+    ("out_of_view", "live", "is_said"),
+    [(0, 0, False), (10, 100, False), (11, 100, True), (4, 6, False), (4, 4, True), (1, 1, True), (5, 6, True)],
+)
+def test_that_many_are_out_of_view_is_said(out_of_view: int, live: int, is_said: bool) -> None:
+    assert bool(vanished(out_of_view, live)) is is_said
 
 
 def test_creates_and_updates_may_go_on_while_deletes_are_held() -> None:

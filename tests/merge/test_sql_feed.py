@@ -23,6 +23,7 @@ from homeroom_merge.values import Json
 from homeroom_server import operations
 from homeroom_server.settings import Settings
 from tests.conftest import open_core
+from tests.merge.test_formatter_command import install
 from tests.merge.test_merge_command import ORGANIZATIONS_OF_THE_CORE, Prompt, reports
 
 MAPPING = """\
@@ -38,6 +39,7 @@ school = "S.91"
 firstName = "Given"
 lastName = "Family"
 middleName = {column = "Second", empty = "clear"}
+preferredFirstName = "Called"
 birthDate = {column = "Born", type = "date", empty = "clear"}
 yearsOfTeaching = {column = "Years", type = "number", empty = "clear"}
 isHighlyQualified = {column = "Qualified", type = "boolean", empty = "clear"}
@@ -54,6 +56,7 @@ TEACHERS = sa.Table(
     sa.Column("Given", sa.String(40)),
     sa.Column("Family", sa.String(40)),
     sa.Column("Second", sa.String(40)),
+    sa.Column("Called", sa.String(40), nullable=False, server_default=""),
     sa.Column("Born", sa.Date),
     sa.Column("Years", sa.Numeric(5, 2, asdecimal=False)),
     sa.Column("Qualified", sa.Boolean),
@@ -186,7 +189,14 @@ async def test_a_database_and_the_hub_are_kept_in_step_from_settings_alone(feed:
     sis.edit(2, Years=None, Qualified=False)
     await feed.merge()
     rows, bodies = sis.rows(), await feed.hub.bodies()
-    changed = {"Family": "Wolf", "Second": "Ö", "Born": date(1981, 1, 1), "Years": 2.25, "Qualified": None}
+    changed = {
+        "Called": "",
+        "Family": "Wolf",
+        "Second": "Ö",
+        "Born": date(1981, 1, 1),
+        "Years": 2.25,
+        "Qualified": None,
+    }
     assert {**rows[1], "Sex": "F"} == {"No": 1, **ADA, **changed, "Locker": "17"}
     eve = {name: value for name, value in ada.items() if name != "yearsOfTeaching"}
     assert bodies["2"] == {**eve, "firstName": "Eve", "isHighlyQualified": False}
@@ -202,6 +212,50 @@ async def test_a_database_and_the_hub_are_kept_in_step_from_settings_alone(feed:
     await feed.age()
     await feed.merge()
     assert set(await feed.hub.bodies()) == {"1", "2", "new"}
+
+
+OWN = """\
+from homeroom_merge.formatters import Reading
+
+COLUMNS = {"firstName": "Given", "lastName": "Family", "preferredFirstName": "Called", "middleName": "Second"}
+
+
+class Teachers:
+    entity, fields = "Staff", frozenset(COLUMNS)
+
+    def read(self, row):
+        body = {name: str(row[title]).strip() for name, title in COLUMNS.items() if row.get(title)}
+        return Reading(str(row["No"]), body, self.fields, school="S.91")
+
+    def write(self, key, body, row):
+        kept = {title: cell for title, cell in (row or {}).items() if title not in COLUMNS.values()}
+        return {**kept, **{title: body[name] for name, title in COLUMNS.items() if name in body}}
+
+
+def formatters():
+    return {"Staff": Teachers()}
+"""
+
+
+@pytest.mark.parametrize("formatter", ["mapping", "elk"])
+@pytest.mark.timeout(240)
+async def test_what_the_hub_clears_is_cleared_in_the_database(feed: Feed, sis: Sis, formatter: str) -> None:
+    if formatter == "elk":
+        install(feed.mapping.parent, "elk_sis", OWN)
+        path = os.pathsep.join((str(feed.mapping.parent), os.environ.get("PYTHONPATH", "")))
+        feed.administrator.environment["PYTHONPATH"] = path
+    feed.toml.write_text(feed.toml.read_text().replace('formatter = "mapping"', f'formatter = "{formatter}"'))
+    sis.do(sa.insert(TEACHERS).values([{**ADA, "Second": "Ö", "Called": "Addie", "Locker": "17"}]))
+    await feed.administrator.do("settings", "push", "elk.toml")
+    await feed.do("run --json", HELD)
+    await feed.do("approve --by me --json")
+    assert (await feed.hub.bodies())["1"]["preferredFirstName"] == "Addie"
+    await feed.hub.say("1", middleName=None, preferredFirstName=None)
+    await feed.merge()
+    row = sis.rows()[1]
+    assert (row["Second"], row["Called"], row["Born"], row["Locker"]) == (None, "", date(1980, 2, 29), "17")
+    await feed.merge()
+    assert sis.rows()[1] == row
 
 
 @pytest.mark.timeout(240)

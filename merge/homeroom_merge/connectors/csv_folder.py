@@ -11,7 +11,6 @@ from homeroom_merge.connectors.csv_dropoff import DropOff
 from homeroom_merge.connectors.csv_manifest import MANIFEST, read_manifest
 from homeroom_merge.connectors.csv_sheet import Sheet, SheetFault, opened_sheet
 from homeroom_merge.connectors.csv_tables import FileSet, Refused, Source, Tables, pair_of
-from homeroom_merge.formatters.flat import AUTHORITY, SCHOOL
 from homeroom_merge.formatters.formatter import Row
 from homeroom_merge.formatters.keys import is_shortened
 from homeroom_merge.plan import Kind
@@ -76,14 +75,14 @@ class CsvFolder:
         gone = kind is Kind.DELETE
         if gone and not self.file_set.says_deleted:
             raise Refused(f"files of {self.file_set.name} cannot say that a record is gone; let deletes deactivate it")
+        sheets = {file: self._sheet(file) for file in source.files if self._path(file).exists()}
+        tables = Tables(sheets, self.file_set.codes)
         if gone:
-            self._drop_off.put({source.file: [{source.key[0]: key}]}, gone=True)
+            self._drop_off.put({source.file: [{source.key[0]: source.own_id(tables, key)}]}, gone=True)
             return
         if odd := [title for title, cell in (row or {}).items() if _is_odd_id(title, cell)]:
             raise Refused(f"the SIS's own id for {odd[0]} is not known, as it is no code of the hub; write it by hand")
-        sheets = {file: self._sheet(file) for file in source.files if self._path(file).exists()}
-        spread = source.spread(dict(row or {}), Tables(sheets, self.file_set.codes))
-        self._drop_off.put(spread)
+        self._drop_off.put(source.spread(dict(row or {}), tables))
 
     async def _rows(self, source: Source, entity: str, fetch: Fetch) -> AsyncIterator[SourceRow]:
         """Rows batch by batch off the event loop; then what else is known of the fetch is set."""
@@ -176,8 +175,7 @@ async def _nothing() -> AsyncIterator[SourceRow]:
 
 def _is_odd_id(title: str, cell: object) -> bool:
     """Whether a cell of an id or a reference holds the hub's short form of one that is no code."""
-    is_id = title.lower().endswith(("sourcedid", "sis id")) or title in (SCHOOL, AUTHORITY)
-    return is_id and isinstance(cell, str) and is_shortened(cell)
+    return title.lower().endswith(("sourcedid", "sis id")) and isinstance(cell, str) and is_shortened(cell)
 
 
 def _joined(tables: Tables, source: Source, name: str) -> Iterator[SourceRow]:

@@ -3,15 +3,16 @@
 from collections.abc import Iterator
 
 from homeroom_merge.connectors.csv_people import (
+    ORGS,
     ROLES,
     org_of_kind,
-    place,
+    org_rows,
+    own_id_of,
     placed,
     roles_of,
     spread_of,
     staff,
     students,
-    with_class,
 )
 from homeroom_merge.connectors.csv_tables import FileSet, Join, Lists, Source, Tables
 from homeroom_merge.formatters.flat import RELATION, SESSION, STUDENT
@@ -47,10 +48,12 @@ def oneroster(codes: Lists) -> FileSet:
     beside = ("classes", "academicSessions")
     spread = spread_of(_named_sessions)
     sources = {
-        "SchoolAuthority": Source(
-            "orgs", key, org_of_kind("SchoolAuthority"), spread=spread("orgs"), joins_itself=True
-        ),
-        "School": Source("orgs", key, org_of_kind("School"), spread=spread("orgs"), joins_itself=True),
+        **{
+            kind: Source(
+                "orgs", key, org_of_kind(kind), spread=org_rows(kind), joins_itself=True, own_id=own_id_of(kind)
+            )
+            for kind in ("SchoolAuthority", "School")
+        },
         "Course": Source("courses", key, placed, also=orgs, spread=spread("courses")),
         "Student": Source("users", key, students("sourcedId"), (ROLES,), person, spread("users", "student")),
         "Staff": Source("users", key, staff("sourcedId"), (ROLES,), person, spread("users")),
@@ -86,7 +89,7 @@ def _contacts(tables: Tables, row: dict[str, object]) -> Iterator[dict[str, obje
             joined[RELATION] = as_contact[0].get("role", "")
         if broken := row.get(UNREADABLE):
             joined[UNREADABLE] = broken
-        place(tables, joined, row.get("primaryOrgSourcedId") or roles[0].get("orgSourcedId"))
+        ORGS.place(tables, joined, row.get("primaryOrgSourcedId") or roles[0].get("orgSourcedId"))
         yield joined
 
 
@@ -100,9 +103,8 @@ def _session(tables: Tables, row: dict[str, object], ids: object) -> str:
 
 def _sections(tables: Tables, row: dict[str, object]) -> Iterator[dict[str, object]]:
     year = _session(tables, row, row.get("termSourcedIds"))
-    beside: dict[str, object] = {}
-    place(tables, beside, row.get("schoolSourcedId"))
-    yield _with(row, beside, year)
+    ORGS.place(tables, row, row.get("schoolSourcedId"), year)
+    yield row
 
 
 def _school_enrolments(tables: Tables, row: dict[str, object]) -> Iterator[dict[str, object]]:
@@ -115,9 +117,8 @@ def _school_enrolments(tables: Tables, row: dict[str, object]) -> Iterator[dict[
     within = [one for one in years if one.get("startDate", "") <= begin <= one.get("endDate", "")]
     chosen = within or (years if not begin else ())
     named = {one.get("schoolYear", "") for one in chosen}
-    beside: dict[str, object] = {}
-    place(tables, beside, row.get("orgSourcedId"))
-    yield _with(row, beside, named.pop() if len(named) == 1 else "")
+    ORGS.place(tables, row, row.get("orgSourcedId"), named.pop() if len(named) == 1 else "")
+    yield row
 
 
 def _in_class(*, of_staff: bool) -> Join:
@@ -125,16 +126,10 @@ def _in_class(*, of_staff: bool) -> Join:
         if (row.get("role") == "student") is of_staff:
             return
         section = tables.one("classes", "sourcedId", row.get("classSourcedId"))
-        (beside,) = with_class(tables, {"schoolSourcedId": row.get("schoolSourcedId")}, section, "")
-        yield _with(row, beside, _session(tables, {}, section.get("termSourcedIds")))
+        year = _session(tables, {}, section.get("termSourcedIds"))
+        own, told = row.get("schoolSourcedId"), dict[str, object]()
+        ORGS.place(tables, told, own or section.get("schoolSourcedId"), year)
+        row |= {title: cell for title, cell in told.items() if own or title in (OWNER, YEAR)}
+        yield row
 
     return join
-
-
-def _with(row: dict[str, object], beside: dict[str, object], year: str) -> dict[str, object]:
-    """The row with its owner and its school year; where it belongs stands in a column of its own."""
-    if OWNER in beside:
-        row[OWNER] = beside[OWNER]
-    if year:
-        row[YEAR] = year
-    return row

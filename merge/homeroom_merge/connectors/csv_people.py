@@ -2,51 +2,39 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
+from homeroom_merge.connectors.csv_orgs import Organizations
 from homeroom_merge.connectors.csv_tables import Cells, Join, Refused, Spread, Tables
 from homeroom_merge.formatters.flat import AUTHORITY, RELATION, SCHOOL, SESSION, STUDENT
 from homeroom_merge.formatters.formatter import YEAR, Row
 from homeroom_merge.formatters.keys import code_key
 
 ROLES = "roles"
-_LETTERS = {"School": "S", "SchoolAuthority": "A"}
-_PLACES = {"School": SCHOOL, "SchoolAuthority": AUTHORITY}
-_UNPLACED = "rows of an organisation that is not in orgs.csv, or neither a school nor an authority"
+ORGS = Organizations("orgs", "sourcedId", "identifier")
+_PLACE_COLUMNS = ("schoolSourcedId", "orgSourcedId", "primaryOrgSourcedId")
 
 
 def org_of_kind(kind: str) -> Join:
-    """Organisations of one kind, with the authority above them."""
+    """Organisations of one kind; schools with the authority above them."""
 
     def join(tables: Tables, row: dict[str, object]) -> Iterator[dict[str, object]]:
-        if tables.word("OrgKind", row.get("type")) == kind:
-            above = tables.one("orgs", "sourcedId", row.get("parentSourcedId"))
-            if tables.word("OrgKind", above.get("type")) == "SchoolAuthority":
-                row[AUTHORITY] = above["sourcedId"]
-            tables.own(row, _LETTERS[kind], row.get("identifier") or row.get("sourcedId"))
+        if tables.word("OrgKind", row.get("type")) == kind and ORGS.identify(tables, row, kind):
+            above = ORGS.place_of(tables, row.get("parentSourcedId"))
+            if kind == "School" and above is not None and above[0] == "SchoolAuthority":
+                row[AUTHORITY] = above[1]
             yield row
 
     return join
 
 
-def place(tables: Tables, row: dict[str, object], org_id: object, year: object = "") -> None:
-    """Say in a row where it belongs: which school, or which authority."""
-    org = tables.one("orgs", "sourcedId", org_id)
-    kind = tables.word("OrgKind", org.get("type"))
-    if kind in _PLACES:
-        row[_PLACES[kind]] = org["sourcedId"]
-        tables.own(row, _LETTERS[kind], org.get("identifier") or org["sourcedId"], year)
-    else:
-        tables.left_out[_UNPLACED] += bool(org_id)
-
-
 def placed(tables: Tables, row: dict[str, object]) -> Iterator[dict[str, object]]:
     """A row with its organisation, whichever column names it."""
-    place(tables, row, row.get("orgSourcedId") or row.get("schoolSourcedId"))
+    ORGS.place(tables, row, row.get("orgSourcedId") or row.get("schoolSourcedId"))
     yield row
 
 
 def with_class(tables: Tables, row: dict[str, object], section: Cells, year: str) -> Iterator[dict[str, object]]:
     """An enrolment with the school and the school year of its class."""
-    place(tables, row, row.get("schoolSourcedId") or section.get("orgSourcedId") or section.get("schoolSourcedId"))
+    ORGS.place(tables, row, row.get("schoolSourcedId") or section.get("orgSourcedId") or section.get("schoolSourcedId"))
     if year:
         row[YEAR] = year
     yield row
@@ -69,7 +57,7 @@ def students(by: str) -> Join:
     def join(tables: Tables, row: dict[str, object]) -> Iterator[dict[str, object]]:
         user = row.get("sourcedId")
         if roles := roles_of(tables, user, "Student"):
-            place(tables, row, _primary(row, roles))
+            ORGS.place(tables, row, _primary(row, roles))
             _beside(tables, row, by)
             if flags := tables.many("userFlags", "userSourcedId", user):
                 row["flags"] = [{"flag": flag.get("flag", "")} for flag in flags]
@@ -87,7 +75,7 @@ def staff(by: str) -> Join:
 
     def join(tables: Tables, row: dict[str, object]) -> Iterator[dict[str, object]]:
         if roles := roles_of(tables, row.get("sourcedId"), "Staff"):
-            place(tables, row, _primary(row, roles))
+            ORGS.place(tables, row, _primary(row, roles))
             row[ROLES] = [_role(tables, role) for role in roles]
             _beside(tables, row, by)
             yield row
@@ -103,7 +91,7 @@ def _primary(row: Row, roles: Sequence[Cells]) -> object:
 
 def _role(tables: Tables, role: Cells) -> dict[str, object]:
     with_place: dict[str, object] = dict(role)
-    place(tables, with_place, role.get("orgSourcedId"))
+    ORGS.place(tables, with_place, role.get("orgSourcedId"))
     return with_place
 
 
@@ -119,7 +107,7 @@ def contacts(student: str, contact: str, relation: str) -> Join:
         joined: dict[str, object] = dict(tables.one("users", "sourcedId", row.get(contact)))
         joined |= {STUDENT: row.get(student, ""), RELATION: row.get(relation, ""), "sourcedId": row.get(contact, "")}
         if roles := roles_of(tables, row.get(student), "Student"):
-            place(tables, joined, _primary({}, roles))
+            ORGS.place(tables, joined, _primary({}, roles))
         yield joined
 
     return join
@@ -152,7 +140,7 @@ def spread_of(sessions: Sessions) -> Callable[..., Spread]:
                 files["userFlags"] = [{**flag, "userSourcedId": row.get("sourcedId")} for flag in of_user]
             if file == "classes":
                 _point_to_session(row, sessions, tables)
-            return {file: [_pointed(row, file)], **files}
+            return {file: [_pointed(row, file, tables)], **files}
 
         return spread
 
@@ -171,7 +159,7 @@ def _by_user(tables: Tables) -> bool:
 def _role_row(role: object, user: Row, tables: Tables) -> Row:
     """A role's row, with the id that the export has for it or a new one, where roles have such."""
     cells: dict[str, object] = dict(role) if isinstance(role, dict) else {}
-    row = dict(_pointed({**cells, "userSourcedId": user.get("sourcedId")}, ROLES))
+    row = dict(_pointed({**cells, "userSourcedId": user.get("sourcedId")}, ROLES, tables))
     sheet = tables.sheets.get(ROLES)
     if row.get("sourcedId") or sheet is None or "sourcedId" not in sheet.columns:
         return row
@@ -184,16 +172,35 @@ def _role_row(role: object, user: Row, tables: Tables) -> Row:
     return {**row, "sourcedId": same[0] if same else code_key(*parts)}
 
 
-def _pointed(row: Row, file: str) -> Row:
-    """The row with its organisation in the column that names it, where that is one of either kind."""
-    cells = dict(row)
-    above = cells.pop(AUTHORITY, None)
-    school = cells.pop(SCHOOL, None)
-    if file == "orgs":
-        cells |= {"parentSourcedId": above} if above else {}
-    elif file in ("courses", ROLES) and (school or above):
-        cells["orgSourcedId"] = school or above
-    return cells
+def org_rows(kind: str) -> Spread:
+    """How an organisation is written."""
+
+    def spread(row: dict[str, object], tables: Tables) -> Mapping[str, Sequence[Row]]:
+        cells = ORGS.own_row(tables, row, kind)
+        return {"orgs": [ORGS.put_back(tables, cells, "parentSourcedId") if kind == "School" else cells]}
+
+    return spread
+
+
+def own_id_of(kind: str) -> Callable[[Tables, str], str]:
+    """What the file has as the key of an organisation."""
+    return lambda tables, number: ORGS.own_id(tables, kind, number)
+
+
+def _pointed(row: Row, file: str, tables: Tables) -> Row:
+    """The row with its organisation in the column that names it, where its file has one."""
+    if file == "users" and not _has_moved(row, tables):
+        titles: Sequence[str] = ()  # a user's place is told by roles, too
+    else:
+        titles = [title for title in tables.sheets[file].columns if title] if file in tables.sheets else ()
+    column = next((title for title in _PLACE_COLUMNS if title in titles), "")
+    return ORGS.put_back(tables, row, column)
+
+
+def _has_moved(user: Row, tables: Tables) -> bool:
+    """Whether a student's row names another school than the files do."""
+    roles = roles_of(tables, user.get("sourcedId"), "Student")
+    return bool(roles and user.get(SCHOOL)) and ORGS.place_of(tables, _primary(user, roles)) != ("School", user[SCHOOL])
 
 
 def _point_to_session(row: dict[str, object], sessions: Sessions, tables: Tables) -> None:

@@ -3,10 +3,12 @@
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime
 
+from homeroom_merge.connectors.csv_orgs import Organizations
 from homeroom_merge.connectors.csv_people import (
     ROLES,
     contacts,
     org_of_kind,
+    org_rows,
     placed,
     spread_of,
     staff,
@@ -14,10 +16,11 @@ from homeroom_merge.connectors.csv_people import (
     with_class,
 )
 from homeroom_merge.connectors.csv_tables import FileSet, Join, Lists, Source, Spread, Tables
-from homeroom_merge.formatters.flat import SCHOOL, SESSION
+from homeroom_merge.formatters.flat import SESSION
 from homeroom_merge.formatters.formatter import YEAR, Row
 
 _YEAR_BEGINS_MONTH = 7
+_V1_SCHOOLS = Organizations("School", "SIS ID", "School Number", "School")
 _V1_COLUMNS = {
     "School": (
         "SIS ID,Name,School Number,School NCES_ID,State ID,Grade Low,Grade High,Principal SIS ID,Principal Name,"
@@ -65,17 +68,17 @@ def school_year(day: object) -> str:
 
 def sds_v1(codes: Lists) -> FileSet:
     """School, Section, Student, Teacher, StudentEnrollment, TeacherRoster: always whole."""
-    place, key = ("School",), ("SIS ID",)
+    schools, key = ("School",), ("SIS ID",)
     roster = ("Section SIS ID", "SIS ID")
     sources = {
-        "School": Source("School", key, _v1_school, spread=_alone("School")),
-        "Course": Source("Section", ("Course SIS ID",), _v1_course, also=place),
-        "Student": Source("Student", key, _v1_placed, also=place, spread=_alone("Student")),
-        "Staff": Source("Teacher", key, _v1_placed, also=place, spread=_alone("Teacher")),
-        "Section": Source("Section", key, _v1_section, also=place, spread=_alone("Section")),
-        "StaffSection": Source("TeacherRoster", roster, _v1_enrolled, ("Section",), place, _alone("TeacherRoster")),
+        "School": Source("School", key, _v1_school, spread=_v1_school_row),
+        "Course": Source("Section", ("Course SIS ID",), _v1_course, also=schools),
+        "Student": Source("Student", key, _v1_placed, also=schools, spread=_alone("Student", "School SIS ID")),
+        "Staff": Source("Teacher", key, _v1_placed, also=schools, spread=_alone("Teacher", "School SIS ID")),
+        "Section": Source("Section", key, _v1_section, also=schools, spread=_alone("Section", "School SIS ID")),
+        "StaffSection": Source("TeacherRoster", roster, _v1_enrolled, ("Section",), schools, _alone("TeacherRoster")),
         "CourseEnrolment": Source(
-            "StudentEnrollment", roster, _v1_enrolled, ("Section",), place, _alone("StudentEnrollment")
+            "StudentEnrollment", roster, _v1_enrolled, ("Section",), schools, _alone("StudentEnrollment")
         ),
     }
     return FileSet("SDS v1", _split(_V1_COLUMNS), sources, codes)
@@ -85,46 +88,45 @@ def _split(columns: Mapping[str, str]) -> Mapping[str, tuple[str, ...]]:
     return {file: tuple(titles.split(",")) for file, titles in columns.items()}
 
 
-def _alone(file: str) -> Spread:
-    """All of a row stands in one file."""
+def _alone(file: str, column: str = "") -> Spread:
+    """All of a row stands in one file. `column`: the one that names its school."""
 
     def spread(row: dict[str, object], tables: Tables) -> Mapping[str, Sequence[Row]]:
-        return {file: [row]}
+        return {file: [_V1_SCHOOLS.put_back(tables, row, column)]}
 
     return spread
 
 
-def _v1_own(tables: Tables, row: dict[str, object], school: object, year: str = "") -> dict[str, object]:
-    found = tables.one("School", "SIS ID", school)
-    tables.own(row, "S", found.get("School Number") or school, year)
-    return row
+def _v1_school_row(row: dict[str, object], tables: Tables) -> Mapping[str, Sequence[Row]]:
+    return {"School": [_V1_SCHOOLS.own_row(tables, row, "School")]}
 
 
 def _v1_school(tables: Tables, row: dict[str, object]) -> Iterator[dict[str, object]]:
-    tables.own(row, "S", row.get("School Number") or row.get("SIS ID"))
+    _V1_SCHOOLS.identify(tables, row, "School")
     yield row
 
 
 def _v1_placed(tables: Tables, row: dict[str, object]) -> Iterator[dict[str, object]]:
-    yield _v1_own(tables, row, row.get("School SIS ID"))
+    _V1_SCHOOLS.place(tables, row, row.get("School SIS ID"))
+    yield row
 
 
 def _v1_section(tables: Tables, row: dict[str, object]) -> Iterator[dict[str, object]]:
-    yield _v1_own(tables, row, row.get("School SIS ID"), school_year(row.get("Term StartDate")))
+    _V1_SCHOOLS.place(tables, row, row.get("School SIS ID"), school_year(row.get("Term StartDate")))
+    yield row
 
 
 def _v1_course(tables: Tables, row: dict[str, object]) -> Iterator[dict[str, object]]:
     """Courses stand in the rows of their sections: the first of each is read."""
     course = str(row.get("Course SIS ID", ""))
     if tables.first(course):
-        yield _v1_own(tables, row, row.get("School SIS ID"))
+        yield from _v1_placed(tables, row)
 
 
 def _v1_enrolled(tables: Tables, row: dict[str, object]) -> Iterator[dict[str, object]]:
     section = tables.one("Section", "SIS ID", row.get("Section SIS ID"))
-    if school := section.get("School SIS ID"):
-        row[SCHOOL] = school
-    yield _v1_own(tables, row, school or "", school_year(section.get("Term StartDate")))
+    _V1_SCHOOLS.place(tables, row, section.get("School SIS ID"), school_year(section.get("Term StartDate")))
+    yield row
 
 
 def sds_v2(codes: Lists) -> FileSet:
@@ -135,8 +137,8 @@ def sds_v2(codes: Lists) -> FileSet:
     in_class = ("classSourcedId", "userSourcedId")
     beside = ("classes", "academicSessions")
     sources = {
-        "SchoolAuthority": Source("orgs", key, org_of_kind("SchoolAuthority"), spread=spread("orgs")),
-        "School": Source("orgs", key, org_of_kind("School"), spread=spread("orgs")),
+        "SchoolAuthority": Source("orgs", key, org_of_kind("SchoolAuthority"), spread=org_rows("SchoolAuthority")),
+        "School": Source("orgs", key, org_of_kind("School"), spread=org_rows("School")),
         "Course": Source("courses", key, placed, also=orgs, spread=spread("courses")),
         "Student": Source("users", key, students("userSourcedId"), (ROLES,), person, spread("users", "student")),
         "Staff": Source("users", key, staff("userSourcedId"), (ROLES,), person, spread("users")),

@@ -14,6 +14,8 @@ HELD_MAX = 2_000_000
 _CODE_LENGTH_MAX = 40
 Cells = Mapping[str, str]
 Lists = Mapping[str, Mapping[str, str]]
+Sought = str | Callable[[Cells], str]
+"""A column, or what is told by the cells of a row."""
 
 
 class Lines(Protocol):
@@ -41,7 +43,7 @@ class Tables:
     """By file and column, the first row that is joined to nobody, as the cell that says to whom is empty."""
     held: int = 0
     _seen: set[str] = field(default_factory=set)
-    _found: dict[tuple[str, str], dict[str, list[Cells]]] = field(default_factory=dict)
+    _found: dict[tuple[str, Sought], dict[str, list[Cells]]] = field(default_factory=dict)
 
     def rows(self, file: str) -> Iterator[tuple[dict[str, object], Line]]:
         """The rows of a file as formatters take them."""
@@ -58,8 +60,8 @@ class Tables:
         self.sheets = {**self.sheets, file: lines}
         self._found = {place: index for place, index in self._found.items() if place[0] != file}
 
-    def many(self, file: str, column: str, value: object) -> Sequence[Cells]:
-        """The rows of a file whose cell is that value: none where there is no such file."""
+    def many(self, file: str, column: Sought, value: object) -> Sequence[Cells]:
+        """The rows of a file whose cell, or what is told by their cells, is that value: none without such a file."""
         if (file, column) not in self._found:
             self._found[file, column] = self._held(file, column)
         return self._found[file, column].get(str(value), ())
@@ -74,17 +76,17 @@ class Tables:
         self._seen.add(key)
         return not known
 
-    def _held(self, file: str, column: str) -> dict[str, list[Cells]]:
+    def _held(self, file: str, column: Sought) -> dict[str, list[Cells]]:
         index: dict[str, list[Cells]] = defaultdict(list)
         for line in self.sheets[file].lines() if file in self.sheets else ():
             self.held += 1
             if self.held > HELD_MAX:
                 raise SheetFault(f"the feed has more than {HELD_MAX:,} rows to hold; split it by school")
-            cell = line.cells.get(column, "")
-            if not cell:
+            value = line.cells.get(column, "") if isinstance(column, str) else column(line.cells)
+            if not value and isinstance(column, str):
                 self.nameless.setdefault((file, column), line.number)
             elif not line.broken and not is_gone(line.cells):
-                index[cell].append(line.cells)
+                index[value].append(line.cells)
         return index
 
     def word(self, name: str, code: object) -> str:
@@ -96,7 +98,7 @@ class Tables:
 
     def notes(self) -> list[str]:
         """What was left out, and codes that no list has."""
-        left_out = [f"{reason}: {count}" for reason, count in sorted(self.left_out.items())]
+        left_out = [f"{reason}: {count}" for reason, count in sorted(self.left_out.items()) if count]
         nameless = [
             f"{file} row {row}: its {column} is empty: nobody knows whose it is, absence not counted; fill it in"
             for (file, column), row in sorted(self.nameless.items())
@@ -145,7 +147,8 @@ class Source:
     """Where an entity's records stand. `key`: the columns without which nobody knows which record a row is.
 
     `needs`: files without which its rows are not known for the entity's. `also`: files that are joined where they are
-    there. `spread`: None where its records are only read. `joins_itself`: a row needs others of its own file.
+    there. `spread`: None where its records are only read. `joins_itself`: a row needs others of its own file. `own_id`:
+    what its file has as the key, where that is not the record's own; it raises Refused.
     """
 
     file: str
@@ -155,6 +158,7 @@ class Source:
     also: tuple[str, ...] = ()
     spread: Spread | None = None
     joins_itself: bool = False
+    own_id: Callable[[Tables, str], str] = lambda _, key: key
 
     @property
     def files(self) -> tuple[str, ...]:

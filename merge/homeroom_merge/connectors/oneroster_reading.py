@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from homeroom_merge.connectors.connector import Coverage, Fetch, SourceRow
-from homeroom_merge.connectors.csv_people import ROLES
+from homeroom_merge.connectors.csv_people import ORGS, ROLES
 from homeroom_merge.connectors.csv_sheet import Line
 from homeroom_merge.connectors.csv_tables import Source, Tables, pair_of
 from homeroom_merge.connectors.oneroster_cursor import Cursor, changed_at, digest
@@ -193,7 +193,12 @@ class Reading:
         self.tables.replace(ROLES, _Part(lines))
 
     def _is_bare(self, row: Mapping[str, object]) -> bool:
-        """Whether all that is told of a record is that it is gone, not even of what entity it was."""
+        """Whether all that is told of a record is that it is gone, not even of what entity it was.
+
+        Organisations go by a number, which is not told then; as all of them come each time, absence tells it.
+        """
+        if self.own == ORGS.file:
+            return False
         told = row.get("role") or row.get("type") or self.tables.many(ROLES, "userSourcedId", row.get("sourcedId"))
         return row.get(DELETED) is True and not told
 

@@ -202,10 +202,15 @@ class SqlDatabase:
 
 
 def _updated(connection: sa.Connection, place: Place, table: sa.Table, row: Row | None, expected: Row) -> Outcome:
-    """What an update or a delete comes to, not committed yet. Its row is the one that was read."""
+    """What an update or a delete comes to, not committed yet. Its row is the one that was read.
+
+    A cell that was read and that the row lacks says nothing any more.
+    """
     column, value = table.columns[place.told.key], expected[place.told.key]
     where = sa.and_(column == value, *unchanged(table, expected))
-    moved = moved_cells(table, row or {}, expected)
+    kept = {place.told.key, place.told.changed}
+    lacking = [] if row is None else [name for name in expected if name not in row and name not in kept]
+    moved = moved_cells(table, {**(row or {}), **dict.fromkeys(lacking)}, expected)
     if row is not None and not moved:
         return Outcome("done", shown=row)
     statement = sa.delete(table).where(where) if row is None else sa.update(table).where(where).values(moved)

@@ -7,7 +7,9 @@ from homeroom_merge.values import Json
 
 # Cells that the connector joins to a row, told by other files of the export.
 SCHOOL = "@school"
+"""The number of its school, or its own: the hub knows organisations by number, whatever ids the files have for them."""
 AUTHORITY = "@authority"
+"""The number of its authority, or its own."""
 STUDENT = "@student"
 RELATION = "@relation"
 SESSION = "@session"

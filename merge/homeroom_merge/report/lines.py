@@ -112,6 +112,7 @@ def _summary(summary: Summary) -> Json:
         "writes": summary.writes,
         "conflictsByField": summary.fields,
         "failures": [_failure(group) for group in summary.failures],
+        "notes": summary.notes,
     }
 
 
@@ -186,7 +187,7 @@ def step_from(said: Mapping[str, Any]) -> Step:
 
 def _summary_from(said: Mapping[str, Any]) -> Summary:
     failures = tuple(_failure_from(group) for group in said["failures"])
-    return Summary(said["outcomes"], said["writes"], said["conflictsByField"], failures)
+    return Summary(said["outcomes"], said["writes"], said["conflictsByField"], failures, said["notes"])
 
 
 def _failure_from(said: Mapping[str, Any]) -> FailureGroup:

@@ -152,6 +152,8 @@ class Summary:
     fields: Mapping[str, int] = field(default_factory=dict)
     """Conflicts by field, the most frequent first."""
     failures: tuple[FailureGroup, ...] = ()
+    notes: Mapping[str, int] = field(default_factory=dict)
+    """What was noted of records, as "out of view on the hub: ...", the most frequent first."""
 
 
 @dataclass(frozen=True, slots=True)

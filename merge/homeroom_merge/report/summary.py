@@ -13,6 +13,8 @@ EXAMPLES_MAX = 10
 """Records named per group of failures."""
 MESSAGE_MAX = 500
 """Characters of a message by which failures are grouped: a server may answer with a whole page."""
+NOTES_MAX = 20
+"""Notes told apart."""
 GROUPS_MAX = 200
 """Groups of failures; what fails in yet another way is counted as one."""
 
@@ -32,12 +34,15 @@ class Summing:
         self._outcomes: Counter[str] = Counter()
         self._writes: Counter[str] = Counter()
         self._fields: Counter[str] = Counter()
+        self._notes: Counter[str] = Counter()
         self._groups = _Groups()
 
     def add(self, entry: RecordEntry) -> None:
         self._outcomes[entry.outcome.value] += 1
         self._writes.update(f"{each.write.side} {each.write.kind} {each.result}" for each in entry.writes)
         self._fields.update(pattern_at(conflict.pointer) for conflict in entry.conflicts)
+        if note := alike(entry.note):
+            self._notes[note if note in self._notes or len(self._notes) < NOTES_MAX else "other notes"] += 1
         for problem in problems_of(entry):
             at = f"{pattern_at(problem.pointer)} " if problem.pointer else ""
             self._groups.add(replace(problem, message=at + problem.message), name_of(entry))
@@ -50,7 +55,8 @@ class Summing:
     def summary(self) -> Summary:
         """What all of them come to."""
         outcomes, writes = dict(sorted(self._outcomes.items())), dict(sorted(self._writes.items()))
-        return Summary(outcomes, writes, dict(self._fields.most_common()), self._groups.all())
+        fields, notes = (dict(each.most_common()) for each in (self._fields, self._notes))
+        return Summary(outcomes, writes, fields, self._groups.all(), notes)
 
 
 def pattern_at(pointer: str) -> str:

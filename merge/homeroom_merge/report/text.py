@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from homeroom_merge.report.model import ISSUES, Report, Status, Step, StepStatus
+from homeroom_merge.report.model import ISSUES, Report, Status, Step, StepName, StepStatus
 from homeroom_merge.report.page import STEPS, VERDICTS, cut, took
 
 _LINE_MAX = 300
@@ -19,7 +19,8 @@ def as_text(report: Report) -> Iterator[str]:
     version = f"{report.settings_state} version {report.settings_version}" if report.settings_version else "none kept"
     yield f"settings: {version}{''.join(f', {path} = {value!r}' for path, value in report.overrides.items())}"
     held = "held" if report.status is Status.HELD else "it was held"
-    for line in (*(f"{held}: {reason}" for reason in report.guard_reasons), *report.notes):
+    said = (step.message for step in report.steps if (step.name, step.status) == (StepName.MERGE, StepStatus.ISSUES))
+    for line in (*(f"{held}: {reason}" for reason in report.guard_reasons), *said, *report.notes):
         yield f"  {cut(line, _LINE_MAX)}"
     yield ""
     yield "Writes:"
@@ -29,6 +30,7 @@ def as_text(report: Report) -> Iterator[str]:
         f"  {count:>9,}  {outcome}{'  (needs somebody)' if outcome in ISSUES else ''}"
         for outcome, count in report.summary.outcomes.items()
     ] or ["  none had to change"]
+    yield from [cut(f"  {count:>9,}  noted: {note}", _LINE_MAX) for note, count in report.summary.notes.items()]
     if report.summary.fields:
         said = (f"{pointer or 'the record itself'} {count:,}" for pointer, count in report.summary.fields.items())
         yield cut(f"Conflicts by field: {', '.join(said)}", _LINE_MAX)

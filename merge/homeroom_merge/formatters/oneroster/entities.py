@@ -10,7 +10,6 @@ from homeroom_merge.formatters.kinds import Code, Day, Flag, Id, Separated, Text
 from homeroom_merge.formatters.members import AnyMember, FlagSet, FlatItems, Items, column, member
 from homeroom_merge.values import Json
 
-_ID = ("sourcedId",)
 _PLACES = (column("schoolId", Id(), SCHOOL), column("authorityId", Id(), AUTHORITY))
 _PRIMARY = Flag(("primary",), ("secondary",))
 _NAMES = (
@@ -90,7 +89,7 @@ _CONTACT = (
 )
 _SCHOOL_ENROLMENT = (
     column("studentId", Id(), "userSourcedId"),
-    column("schoolId", Id(), "orgSourcedId"),
+    column("schoolId", Id(), SCHOOL),
     column("isPrimary", _PRIMARY, "roleType"),
     column("entryDate", Day(), "beginDate"),
     column("exitDate", Day(), "endDate"),
@@ -101,7 +100,7 @@ _SECTION = (
     column("sectionCode", Text(), "classCode"),
     column("classType", Code("ClassType"), "classType"),
     column("courseId", Id(), "courseSourcedId"),
-    column("schoolId", Id(), "schoolSourcedId"),
+    column("schoolId", Id(), SCHOOL),
     column("location", Text(), "location"),
     column("gradeLevels", Separated(Code("Grade")), "grades"),
     column("subjects", Separated(Code("Subject")), "subjects"),
@@ -111,7 +110,7 @@ _SECTION = (
 )
 _IN_CLASS = (
     column("sectionId", Id(), "classSourcedId"),
-    column("schoolId", Id(), "schoolSourcedId"),
+    column("schoolId", Id(), SCHOOL),
     column("isPrimary", Flag(), "primary"),
     SCHOOL_YEAR,
 )
@@ -132,21 +131,25 @@ _STAFF_SECTION = (
 
 def formatters(codes: CodeLists) -> Iterator[DeclaredFormatter]:
     def of(
-        entity: str, members: tuple[AnyMember, ...], number: str = "", needs: tuple[str, ...] = ()
+        entity: str,
+        members: tuple[AnyMember, ...],
+        number: str = "",
+        needs: tuple[str, ...] = (),
+        key: str = "sourcedId",
     ) -> DeclaredFormatter:
         return DeclaredFormatter(
             entity,
             members,
             codes,
-            key_columns=_ID,
+            key_columns=(key,),
             owner=owner,
             needs=needs,
             number=lambda body: body.get(number),
         )
 
     year = ("schoolYear",)
-    yield of("SchoolAuthority", _AUTHORITY, "authorityNumber")
-    yield of("School", _SCHOOL, "schoolNumber")
+    yield of("SchoolAuthority", _AUTHORITY, "authorityNumber", key=AUTHORITY)
+    yield of("School", _SCHOOL, "schoolNumber", key=SCHOOL)
     yield of("Course", _COURSE)
     yield of("Student", _STUDENT, "studentNumber")
     yield of("Staff", _STAFF, "staffNumber")

@@ -48,7 +48,7 @@ _COURSE = (
 _STUDENT = (
     *_PERSON,
     column("studentNumber", Text(), "Student Number"),
-    column("schoolId", Id(), "School SIS ID"),
+    column("schoolId", Id(), SCHOOL),
     column("gradeLevel", Code("Grade"), "Grade"),
     column("birthDate", _DAY, "Birthdate"),
     column("graduationYear", Year(), "Graduation Year"),
@@ -57,12 +57,12 @@ _STAFF = (
     *_PERSON,
     column("staffNumber", Text(), "Teacher Number"),
     column("title", Text(), "Title"),
-    column("roles", Assigned("teacher"), "School SIS ID"),
+    column("roles", Assigned("teacher"), SCHOOL),
 )
 _SECTION = (
     column("sectionCode", Text(), "Section Number"),
     column("title", Text(), "Section Name"),
-    column("schoolId", Id(), "School SIS ID"),
+    column("schoolId", Id(), SCHOOL),
     column("courseId", Id(), "Course SIS ID"),
     column("sessionName", Text(), "Term Name"),
     column("classPeriods", Separated(Text()), "Periods"),
@@ -77,7 +77,7 @@ _ROSTER = (column("staffId", Id(), _ID), column("sectionId", Id(), "Section SIS 
 
 def formatters(codes: CodeLists) -> Iterator[DeclaredFormatter]:
     yield DeclaredFormatter(
-        "School", _SCHOOL, codes, key_columns=(_ID,), owner=owner, number=lambda body: body.get("schoolNumber")
+        "School", _SCHOOL, codes, key_columns=(SCHOOL,), owner=owner, number=lambda body: body.get("schoolNumber")
     )
     yield DeclaredFormatter("Course", _COURSE, codes, key_columns=("Course SIS ID",), owner=owner)
     yield DeclaredFormatter(

@@ -76,7 +76,7 @@ _CONTACT = (
 )
 _SCHOOL_ENROLMENT = (
     column("studentId", Id(), "userSourcedId"),
-    column("schoolId", Id(), "orgSourcedId"),
+    column("schoolId", Id(), SCHOOL),
     column("gradeLevel", Code("Grade"), "grade"),
     column("isPrimary", Flag(("TRUE",), ("FALSE",)), "isPrimary"),
     column("entryDate", Day(), "roleStartDate"),
@@ -87,7 +87,7 @@ _SECTION = (
     column("title", Text(), "title"),
     column("sectionCode", Text(), "code"),
     column("courseId", Id(), "courseSourcedId"),
-    column("schoolId", Id(), "orgSourcedId"),
+    column("schoolId", Id(), SCHOOL),
     column("sessionName", Text(), SESSION),
     SCHOOL_YEAR,
 )
@@ -102,8 +102,8 @@ _STAFF_SECTION = (
 
 def formatters(codes: CodeLists) -> Iterator[DeclaredFormatter]:
     year = ("schoolYear",)
-    yield DeclaredFormatter("SchoolAuthority", _ORG, codes, key_columns=_ID, owner=owner)
-    yield DeclaredFormatter("School", (*_ORG, _PLACES[1]), codes, key_columns=_ID, owner=owner)
+    yield DeclaredFormatter("SchoolAuthority", _ORG, codes, key_columns=(AUTHORITY,), owner=owner)
+    yield DeclaredFormatter("School", (*_ORG, _PLACES[1]), codes, key_columns=(SCHOOL,), owner=owner)
     yield DeclaredFormatter("Course", _COURSE, codes, key_columns=_ID, owner=owner)
     yield DeclaredFormatter("Student", _STUDENT, codes, key_columns=_ID, owner=owner)
     yield DeclaredFormatter("Staff", _STAFF, codes, key_columns=_ID, owner=owner)
