@@ -51,9 +51,8 @@ def command(*words: str, more: str = "") -> str:
 
 
 def told_by(*hooks: str) -> FeedSettings:
-    plain = PLAIN.replace(
-        "[secrets]\n", '[secrets]\nhook_key = "RAVEN_HOOK_KEY"\n' if "webhook" in str(hooks) else "[secrets]\n"
-    )
+    key = 'hook_key = "RAVEN_HOOK_KEY"\n' if "webhook" in str(hooks) else ""
+    plain = PLAIN.replace("\n[secrets]\n", f"\n[secrets]\n{key}")
     return read_settings(plain + "\n".join(hooks))
 
 
@@ -380,7 +379,7 @@ async def test_a_run_tells_by_mail_webhook_and_program(
             command("/bin/sh", "-c", f"cat > {administrator.folder}/news", more=more),
         ]
         names = 'hook_key = "ELK_HOOK_KEY"\nsmtp_password = "ELK_SMTP_PASSWORD"'
-        file.write_text(file.read_text().replace("[secrets]", f"[secrets]\n{names}") + "\n".join(hooks))
+        file.write_text(file.read_text().replace("\n[secrets]", f"\n[secrets]\n{names}") + "\n".join(hooks))
         administrator.environment |= {
             "HOMEROOM_MERGE_DATABASE_URL": database_of_test,
             "HOMEROOM_MERGE_SECRETS_KEY": "QUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUE=",

@@ -41,7 +41,7 @@ async def feed(
         await intake.begin(state)
         await intake.add(state, rows)
         await intake.take(state, subject)
-        await state.execute("update record set base_hub = '{}', base_sis = '{}', hub_state = 'live'")
+        await state.execute("update record set base_hub = '{}', hub_state = 'live' where base_hub is null")
         if complete:
             await intake.count_absences(state, subject, SCHOOLS, years, pairs, feeds)
 

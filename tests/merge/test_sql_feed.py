@@ -262,7 +262,7 @@ async def test_what_the_hub_clears_is_cleared_in_the_database(feed: Feed, sis: S
 async def test_what_is_wrong_with_a_database_is_said_with_what_to_do(feed: Feed, sis: Sis) -> None:
     feed.mapping.write_text(MAPPING.replace('"Teachers"', '"Teacher"'), encoding="utf-8")
     await feed.administrator.do("settings", "push", "elk.toml")
-    assert "the database has no table Teacher; did you mean Teachers?" in await feed.do("run")
+    assert "the database has no table Teacher; did you mean Teachers?" in await feed.do("run", 1)
     feed.mapping.write_text(MAPPING.replace("table =", "file ="))
     assert "line 1, Staff: neither a table nor a query is named" in await feed.do("run", 1)
 

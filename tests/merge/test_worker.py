@@ -117,6 +117,7 @@ async def place(database_of_test: str, settings: Settings, folder: Path) -> Asyn
         put(exports, "EducationOrganization", ORGANIZATIONS)
         put(exports, "Student", "".join(student(str(number)) for number in range(3)))
         environment = {**os.environ, "HOMEROOM_KEY": key, "HOMEROOM_MERGE_DATABASE_URL": database_of_test}
+        environment["HOMEROOM_MERGE_SANDBOX_USERS"] = "none"  # folders of tests are closed to other users
         own = await connect(database_of_test)
         stack.push_async_callback(own.close)
         place = Place(folder, environment, core, database_of_test, own)
