@@ -6,6 +6,7 @@ from datetime import date, datetime
 from typing import TypeVar
 from uuid import UUID
 
+from homeroom_merge.codec import change_of, change_text
 from homeroom_merge.guards import Pass, Standing, Tally, Verdict, judge, tally
 from homeroom_merge.linking import Links
 from homeroom_merge.merging import UNTOUCHED, merge
@@ -192,10 +193,10 @@ async def give_up(connection: Conn, run: UUID, numbers: Sequence[int]) -> None:
 async def moved_since(connection: Conn, run: UUID, merged: Merge) -> AsyncIterator[list[tuple[int, Change]]]:
     """Of what a run has planned, what would be planned otherwise by now: taken out of it, and as it would be."""
     async for page in runs.planned(connection, run, "planned"):
-        judged = dict(each for each in page if not any(conflict.rule == RE_KEY for conflict in each[1].conflicts))
+        judged = {number: text for number, text in page if not _is_proposal(text)}
         block = list((await records.read(connection, sorted(judged))).values())
         again = zip((each.number for each in block), await merged(block), strict=True)
-        moved = [(number, change) for number, change in again if change != judged[number]]
+        moved = [(number, change) for number, change in again if change_text(change) != judged[number]]
         told = [(number, "moved", "it has moved since it was shown") for number, _ in moved]
         await runs.note_outcomes(connection, run, told)
         if left := [(number, change) for number, change in moved if change is not UNTOUCHED]:
@@ -213,6 +214,10 @@ def _proposing(block: Sequence[Numbered], merged: Sequence[Change], proposed: Ma
         change if each.number not in proposed else _proposal(each, proposed[each.number])
         for each, change in zip(block, merged, strict=True)
     ]
+
+
+def _is_proposal(text: str) -> bool:
+    return RE_KEY in text and any(conflict.rule == RE_KEY for conflict in change_of(text).conflicts)
 
 
 def _proposal(each: Numbered, re_key: str) -> Change:

@@ -15,7 +15,7 @@ from tests.merge.nights import Feed, opened_feed
 NIGHTS = 3
 """Absence counts after two."""
 GOOD = teachers()
-ALL = os.environ.get("HOMEROOM_MERGE_FEEDS") == "all"
+ALL = "HOMEROOM_EVERYTHING" in os.environ
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ MISHAPS = {
 
 
 def _tried() -> Iterator[tuple[str, str]]:
-    """Each mishap in one of the formats, which take turns; in all of them where HOMEROOM_MERGE_FEEDS says so."""
+    """Each mishap in one of the formats, which take turns; in all of them where HOMEROOM_EVERYTHING is set."""
     for place, (name, mishap) in enumerate(MISHAPS.items()):
         formats = [each for each, export in EXPORTS.items() if mishap.xml or not export.is_xml]
         yield from ((each, name) for each in (formats if ALL else [formats[place % len(formats)]]))

@@ -145,7 +145,11 @@ async def whole(sis: Sis) -> tuple[list[object], Shown]:
     return [each async for each in shown.records], shown
 
 
-@pytest.mark.parametrize("name", MISDEEDS)
+TRIED = [name for place, name in enumerate(MISDEEDS) if place % 3 == 0 or "HOMEROOM_EVERYTHING" in os.environ]
+"""A third of them where time is short."""
+
+
+@pytest.mark.parametrize("name", TRIED)
 async def test_it_takes_down_its_own_run_and_no_other(school: School, name: str) -> None:
     misdeed, limits, reason = MISDEEDS[name]
     school.plant(misdeed)

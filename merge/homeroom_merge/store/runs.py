@@ -162,13 +162,13 @@ async def store_plan(connection: Conn, run: UUID, changes: Sequence[tuple[int, C
     )
 
 
-async def planned(connection: Conn, run: UUID, *outcomes: str) -> AsyncIterator[list[tuple[int, Change]]]:
-    """What of a plan stands so, in the order of records, in blocks, within a transaction of the caller's."""
+async def planned(connection: Conn, run: UUID, *outcomes: str) -> AsyncIterator[list[tuple[int, str]]]:
+    """What of a plan stands so, as `change_text` has it, in blocks, within a transaction of the caller's."""
     cursor = await connection.cursor(
         "select record, change from planned where run = $1 and outcome = any($2::text[]) order by record", run, outcomes
     )
     while rows := await cursor.fetch(_AT_ONCE):
-        yield [(row["record"], change_of(row["change"])) for row in rows]
+        yield [(row["record"], row["change"]) for row in rows]
 
 
 async def replace_planned(connection: Conn, run: UUID, changes: Sequence[tuple[int, Change]]) -> None:
