@@ -223,6 +223,14 @@ def node_files(folder: Path, any_catalogue: str) -> Iterator[Node]:
     homeroom("status", "--data-dir", node.data_dir)  # the last to leave stops it
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """What takes long is left to `make torture`, so that `make test` ends within minutes."""
+    if "HOMEROOM_EVERYTHING" not in os.environ:
+        long = [item for item in items if item.get_closest_marker("long")]
+        config.hook.pytest_deselected(items=long)
+        items[:] = [item for item in items if item not in long]
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """With HOMEROOM_NO_SKIPS a test that cannot run is a test that fails: CI has all that tests want.

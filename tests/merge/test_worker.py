@@ -162,6 +162,7 @@ async def test_each_night_runs_once_whoever_looks_at_the_clock(place: Place) -> 
     assert "next night: " in await place.do("jobs", "--feed", "elk")
 
 
+@pytest.mark.long
 @pytest.mark.timeout(180)
 async def test_a_doubled_hour_has_one_night(place: Place) -> None:
     await place.own.execute("update settings set pushed_at = '2026-10-31T12:00+00:00'")
@@ -177,6 +178,7 @@ async def test_a_doubled_hour_has_one_night(place: Place) -> None:
     )
 
 
+@pytest.mark.long
 @pytest.mark.timeout(180)
 async def test_what_has_not_begun_by_the_end_of_the_night_is_reported_and_left(place: Place) -> None:
     place.set_clock(MORNING)
@@ -227,6 +229,7 @@ async def test_another_worker_takes_over_from_one_that_is_killed(place: Place) -
     assert "cut off, and rolled up by a later run" in await place.do("report", cut)
 
 
+@pytest.mark.long
 @pytest.mark.timeout(240)
 async def test_a_run_without_a_job_is_rolled_up_once_its_heart_has_stopped(place: Place) -> None:
     command = [COMMAND, "run", "--feed", "elk"]
@@ -245,6 +248,7 @@ async def test_a_run_without_a_job_is_rolled_up_once_its_heart_has_stopped(place
         await place.until(lambda: place.query("select count(*) = 0 from run where status = 'running'"))
 
 
+@pytest.mark.long
 @pytest.mark.timeout(240)
 async def test_the_database_restarts_and_the_worker_goes_on(place: Place) -> None:
     server = Postgres(place.folder / "state")
@@ -295,6 +299,7 @@ async def test_a_run_by_hand_keeps_its_settings_beside_a_waiting_drain(place: Pl
     assert [json.loads(row["overrides"]) for row in rows] == [{"defaults.absences": 8}, {"defaults.absences": 7}]
 
 
+@pytest.mark.long
 @pytest.mark.timeout(240)
 async def test_a_run_is_queued_followed_and_refused(place: Place) -> None:
     async with place.worker():
@@ -305,6 +310,7 @@ async def test_a_run_is_queued_followed_and_refused(place: Place) -> None:
     assert "no settings" in await place.do("run", "--feed", "moose", "--queue", exit_code=1)
 
 
+@pytest.mark.long
 @pytest.mark.timeout(240)
 async def test_what_waits_is_dropped_and_what_runs_is_told_to_end(place: Place) -> None:
     async with open_queue(place.state_url) as app:
@@ -328,6 +334,7 @@ async def test_what_waits_is_dropped_and_what_runs_is_told_to_end(place: Place) 
         await place.do("cancel", wrong, exit_code=1)
 
 
+@pytest.mark.long
 @pytest.mark.timeout(240)
 async def test_a_worker_that_is_told_to_stop_leaves_its_job_to_the_next(place: Place) -> None:
     async with open_queue(place.state_url) as app:
