@@ -184,6 +184,18 @@ async def test_who_cancels_ends_the_run_and_the_next_one_finds_out_what_was_open
         assert sis.writes["r1"] == 1, "never twice"
 
 
+async def test_a_transaction_whose_scope_is_cancelled_is_ended_whole(database_of_test: str) -> None:
+    async with opened_state(database_of_test) as own:
+        with anyio.CancelScope() as scope:
+            async with own.transaction():
+                await own.execute("create table half_done ()")
+                scope.cancel()
+                await own.execute("select pg_sleep(60)")
+        assert scope.cancelled_caught
+        assert not own.is_in_transaction()
+        assert await own.fetchval("select to_regclass('half_done')") is None
+
+
 async def test_what_no_feed_has_shown_for_long_is_named(database_of_test: str, settings: Settings) -> None:
     async with school_of(database_of_test, settings, MemorySis(DROP_OFF)) as school:
         await school.merge(AS_HUB)

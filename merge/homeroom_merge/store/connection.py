@@ -2,8 +2,11 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
+import anyio
 import asyncpg
+from asyncpg.transaction import Transaction
 
 Conn = asyncpg.Connection | asyncpg.pool.PoolConnectionProxy
 FAILURES = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
@@ -14,9 +17,30 @@ _KEEPALIVE = {"tcp_keepalives_idle": "30", "tcp_keepalives_interval": "10", "tcp
 _SETTINGS = {"application_name": "homeroom merge", "search_path": "homeroom_merge", "jit": "off", **_KEEPALIVE}
 
 
+class _WholeTransaction(Transaction):
+    """Begun and ended whole: a scope that was cancelled cancels each wait in it anew, its ROLLBACK's too."""
+
+    async def __aenter__(self) -> None:
+        with anyio.CancelScope(shield=True):
+            await super().__aenter__()
+
+    async def __aexit__(self, extype: object, ex: object, tb: object) -> None:
+        with anyio.CancelScope(shield=True):
+            await super().__aexit__(extype, ex, tb)
+
+
+class _Connection(asyncpg.Connection):
+    """Never left in a transaction that nobody ends."""
+
+    def transaction(
+        self, *, isolation: Any = None, readonly: bool = False, deferrable: bool = False
+    ) -> _WholeTransaction:
+        return _WholeTransaction(self, isolation, readonly, deferrable)
+
+
 async def connect(database_url: str) -> asyncpg.Connection:
     """A connection whose tables are the state's."""
-    return await asyncpg.connect(database_url, timeout=10, server_settings=_SETTINGS)
+    return await asyncpg.connect(database_url, timeout=10, server_settings=_SETTINGS, connection_class=_Connection)
 
 
 @asynccontextmanager
@@ -29,5 +53,6 @@ async def pooled(database_url: str, connections_max: int) -> AsyncIterator[async
         timeout=10,
         command_timeout=60,
         server_settings=_SETTINGS,
+        connection_class=_Connection,
     ) as pool:
         yield pool
