@@ -1,13 +1,17 @@
 """Real nodes: `homeroom serve` in processes of their own, on a data directory."""
 
+import atexit
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 import anyio
@@ -41,11 +45,22 @@ class Node:
 
 def prepare_node(folder: Path, organizations: str, *flags: str) -> Node:
     """A data directory with organisations and one client of the ministry."""
-    data_dir, file = str(folder / "data"), folder / "organizations.csv"
+    made, key = _made(organizations)
+    data_dir = folder / "data"
+    subprocess.run(["cp", "-a", made, data_dir], check=True)  # PostgreSQL's files stay its account's
+    return Node(str(data_dir), flags, key)
+
+
+@cache
+def _made(organizations: str) -> tuple[Path, str]:
+    """Such a directory, made once: its PostgreSQL has stopped. And the client's key."""
+    folder = Path(tempfile.mkdtemp(prefix="homeroom-tests-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    data_dir, file = folder / "data", folder / "organizations.csv"
     file.write_text(organizations, encoding="utf-8")
-    homeroom("load-organizations", str(file), "--data-dir", data_dir)
-    created = homeroom("client", "create", "tests", "--organization", "O.1", "--data-dir", data_dir, "--json")
-    return Node(data_dir, flags, json.loads(created.stdout)["key"])
+    homeroom("load-organizations", str(file), "--data-dir", str(data_dir))
+    created = homeroom("client", "create", "tests", "--organization", "O.1", "--data-dir", str(data_dir), "--json")
+    return data_dir, json.loads(created.stdout)["key"]
 
 
 @asynccontextmanager

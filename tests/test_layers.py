@@ -106,6 +106,7 @@ SDK_NEEDS = {"httpx", "anyio", "orjson"}
 
 MERGE_FLOORS = [
     "values",
+    "refusal",
     "scrubbing",
     "sealing",
     "records",
@@ -143,6 +144,7 @@ MERGE_FLOORS = [
     "report.mail",
     "report.lines",
     "report.logbook",
+    "report.words",
     "report.sheet",
     "report.page",
     "report.text",
@@ -177,6 +179,8 @@ MERGE_FLOORS = [
     "trial",
     "installed",
     "feed_secrets",
+    "sources.source",
+    "sources.csv_files",
     "sources",
     "sis.wire",
     "sis.confinement",
@@ -187,6 +191,7 @@ MERGE_FLOORS = [
     "sis.sandboxed",
     "assembly",
     "in_force",
+    "runners.asked",
     "runners.debouncing",
     "runners.settling",
     "runners.signing",

@@ -12,6 +12,7 @@ from homeroom_merge.connectors.hub import Hub, open_hub, read_catalogue
 from homeroom_merge.feed_secrets import secret_of, secrets_of_connector, stored_secrets
 from homeroom_merge.group import Group
 from homeroom_merge.progress import UNWATCHED, Progress
+from homeroom_merge.refusal import RefusedError
 from homeroom_merge.scrubbing import Scrubber
 from homeroom_merge.settings.model import Entity, Settings, Stage
 from homeroom_merge.shape import Shape
@@ -19,14 +20,14 @@ from homeroom_merge.sides import Sides
 from homeroom_merge.sis.local import LocalSis
 from homeroom_merge.sis.sandboxed import SandboxedSis, opened_sandbox
 from homeroom_merge.sis.side import Sis
-from homeroom_merge.sources import source_of
+from homeroom_merge.sources.choosing import source_of
 from homeroom_merge.terms import NO_BASIS, Backups, Basis, Terms
 from homeroom_merge.verification import Verifier
 
 _RETRY_SECONDS = 60.0
 
 
-class AssemblyError(Exception):
+class AssemblyError(RefusedError):
     """Settings that do not fit this machine or the hub; the message says what to do."""
 
 

@@ -18,6 +18,8 @@ import orjson
 import zstandard
 from fsspec.implementations.local import LocalFileSystem  # type: ignore[import-untyped]
 
+from homeroom_merge.refusal import RefusedError
+
 FORMAT = "homeroom-merge-backup"
 FORMAT_VERSION = 1
 _LINE_BYTES_MAX = 64 * 1024 * 1024
@@ -26,7 +28,7 @@ _WRITING = "name another place under [backup] in the settings, or make room or g
 _READING = "nothing was changed; name a copy of it with --from, or another run"
 
 
-class BackupError(Exception):
+class BackupError(RefusedError):
     """A backup that cannot be made or used. The message says why and what to do."""
 
 

@@ -5,6 +5,7 @@ import stat
 from collections.abc import Mapping
 from pathlib import Path
 
+from homeroom_merge.refusal import RefusedError
 from homeroom_merge.sealing import Keyring, Sealed, SealError, keyring_of
 from homeroom_merge.settings.connectors import KINDS
 from homeroom_merge.settings.model import Settings
@@ -20,7 +21,7 @@ _KEY_FILE_BYTES_MAX = 4_096
 NONE_STORED: Mapping[str, Sealed] = {}
 
 
-class MissingSecretError(Exception):
+class MissingSecretError(RefusedError):
     """A secret that has to be there and is not; the message says where it belongs."""
 
 

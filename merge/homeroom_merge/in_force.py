@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from datetime import date, datetime
 
+from homeroom_merge.refusal import RefusedError
 from homeroom_merge.settings.model import Settings
 from homeroom_merge.settings.reading import read_settings
 from homeroom_merge.store import settings as stored
@@ -11,7 +12,7 @@ from homeroom_merge.store.settings import Pushed
 from homeroom_merge.terms import Basis
 
 
-class NoSettingsError(Exception):
+class NoSettingsError(RefusedError):
     """Nobody has pushed settings for this feed."""
 
 

@@ -11,6 +11,7 @@ from homeroom_merge.opening import InProgressError
 from homeroom_merge.planning import MOVING, RE_KEY
 from homeroom_merge.pointing import is_named, plain, with_value
 from homeroom_merge.records import Known, Method
+from homeroom_merge.refusal import RefusedError
 from homeroom_merge.rules import Rules, winner
 from homeroom_merge.store import inbox, own, runs, seen
 from homeroom_merge.store import known as records
@@ -23,7 +24,7 @@ NAMED_MAX = 10
 """Records named where somebody's word fits several."""
 
 
-class InboxError(Exception):
+class InboxError(RefusedError):
     """What was asked cannot be done; the message says why, and what can."""
 
 

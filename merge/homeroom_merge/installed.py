@@ -4,13 +4,14 @@ from collections.abc import Mapping
 from importlib.metadata import EntryPoint, entry_points
 
 from homeroom_merge.formatters.formatter import Formatter
+from homeroom_merge.refusal import RefusedError
 
 GROUP = "homeroom_merge.formatters"
 """Its entry points are functions without arguments that return a mapping from entity to Formatter."""
 _MESSAGE_LENGTH_MAX = 200
 
 
-class FormatterError(Exception):
+class FormatterError(RefusedError):
     """A formatter that is not installed, or is none; the message says what to do."""
 
 

@@ -9,6 +9,7 @@ from homeroom_merge.backup_file import BackupError
 from homeroom_merge.course import Course, stepping
 from homeroom_merge.fetching import Fetched, fetch_hub, fetch_sis
 from homeroom_merge.persisting.persist import Persisting
+from homeroom_merge.refusal import RefusedError
 from homeroom_merge.report.logbook import Going, logbook_of
 from homeroom_merge.report.model import StepName
 from homeroom_merge.reporting import close
@@ -22,7 +23,7 @@ LEFT_OUT_MAX = 100_000
 """Records with faults that a report tells of, of each kind; all of them are counted."""
 
 
-class InProgressError(Exception):
+class InProgressError(RefusedError):
     """Somebody else works on this entity of this feed."""
 
 

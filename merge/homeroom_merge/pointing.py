@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 
+from homeroom_merge.refusal import RefusedError
 from homeroom_merge.shape import Node, Shape, item_part
 from homeroom_merge.values import ABSENT, Json, Path, Value, is_item, member, path_of, pointer
 
 _NAMES_MAX = 40
 
 
-class NoSuchFieldError(ValueError):
+class NoSuchFieldError(RefusedError):
     """Neither the schema nor the record has such a field; the message says which there are."""
 
 

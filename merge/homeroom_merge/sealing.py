@@ -14,13 +14,15 @@ from dataclasses import dataclass, field
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from homeroom_merge.refusal import RefusedError
+
 KEY_BYTES = 32
 KEYS_MAX = 16
 _NONCE_BYTES = 12
 _HOW_TO_MAKE = "make one with: openssl rand -base64 32"
 
 
-class SealError(Exception):
+class SealError(RefusedError):
     """A secret that cannot be encrypted or opened; the message says why, and what to do."""
 
 

@@ -13,7 +13,8 @@ from homeroom_merge.formatters import edfi, oneroster, sds
 from homeroom_merge.formatters.codes import Codes, Unreadable
 from homeroom_merge.formatters.mapping import read_mapping
 from homeroom_merge.settings.model import Connector, Feed, Hub, Settings
-from homeroom_merge.sources import SourceError, source_of
+from homeroom_merge.sources.choosing import source_of
+from homeroom_merge.sources.source import SourceError
 
 LOADERS: dict[str, Callable[[Path | None], Codes]] = {
     "oneroster": oneroster.load_codes,

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from uuid import uuid4
 
@@ -16,8 +16,10 @@ import pytest
 from homeroom import Client
 from homeroom.answers import RecordAnswer
 from homeroom_merge.store.connection import connect
+from homeroom_server import operations
+from homeroom_server.settings import Settings
+from tests.conftest import open_core
 from tests.merge.interchanges import ORGANIZATIONS, put, student
-from tests.processes import prepare_node, running_node
 
 COMMAND = str(Path(sys.executable).parent / "homeroom-merge")
 ORGANIZATIONS_OF_THE_CORE = "code,name,parent\nO.1,Ministry,\nA.9,Elk,O.1\nS.91,Raven,A.9\n"
@@ -66,23 +68,26 @@ class Administrator(Prompt):
 
 
 @pytest.fixture
-async def administrator(folder: Path) -> AsyncIterator[Administrator]:
+async def administrator(database_of_test: str, settings: Settings, folder: Path) -> AsyncIterator[Administrator]:
     """With a Core that runs, and a folder of interchange files."""
-    node = prepare_node(folder, ORGANIZATIONS_OF_THE_CORE, "--catalogue", "roster")
     async with AsyncExitStack() as stack:
-        running = await stack.enter_async_context(running_node(node))
+        core = await stack.enter_async_context(open_core(database_of_test, replace(settings, catalogue="roster")))
+        await stack.enter_async_context(core.served())
+        await operations.load_organizations(await core.connect(), ORGANIZATIONS_OF_THE_CORE)
+        key = await core.key("A.9")
         exports = folder / "exports"
         exports.mkdir()
         put(exports, "EducationOrganization", ORGANIZATIONS)
         put(exports, "Student", "".join(student(str(number)) for number in range(3)))
-        environment = {**os.environ, "HOMEROOM_KEY": node.key, "COLUMNS": "200"}
-        client = await stack.enter_async_context(Client(running.url, node.key, "A.9"))
+        own = {"HOMEROOM_KEY": key, "HOMEROOM_MERGE_DATABASE_URL": database_of_test}
+        environment = {**os.environ, **own, "COLUMNS": "200"}
+        client = await stack.enter_async_context(core.client_with(key, "A.9"))
         administrator = Administrator(folder, environment, client)
         said = await administrator.do(
             *("settings", "start", "edfi", "--name", "elk", "--authority", "A.9", "--school", "S.91"),
             *("--entity", "SchoolAuthority", "--entity", "School", "--entity", "Student"),
         )
-        said = said.replace("https://core.example.org", running.url).replace("/srv/sis-exports", str(exports))
+        said = said.replace("https://core.example.org", core.base_url).replace("/srv/sis-exports", str(exports))
         (folder / "elk.toml").write_text(said.replace("# organizations = []", 'organizations = ["A.9"]'))
         yield administrator
 
@@ -93,6 +98,7 @@ def reports(said: str) -> dict[str, str]:
 
 @pytest.mark.timeout(300)
 async def test_a_new_feed_is_set_up_merged_approved_and_taken_back(administrator: Administrator) -> None:
+    del administrator.environment["HOMEROOM_MERGE_DATABASE_URL"]  # embedded, as for whoever begins
     do = administrator.do
     assert "has no settings" in await do("run", "--feed", "elk", exit_code=1)
     assert "version 1" in await do("settings", "push", "elk.toml", "--comment", "first")
@@ -253,7 +259,6 @@ async def test_runs_tell_what_failed_what_was_set_and_what_nobody_may_ask_for(ad
 async def test_who_ends_it_in_the_middle_finds_it_cancelled(
     administrator: Administrator, database_of_test: str
 ) -> None:
-    administrator.environment["HOMEROOM_MERGE_DATABASE_URL"] = database_of_test
     await administrator.do("settings", "push", "elk.toml")
     arguments = [COMMAND, "run", "--feed", "elk", "--json"]
     folder, environment = administrator.folder, administrator.environment

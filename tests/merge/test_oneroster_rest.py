@@ -4,6 +4,7 @@ import json
 import logging
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,9 @@ from homeroom_merge.connectors.csv_oneroster import oneroster
 from homeroom_merge.formatters import kit
 from homeroom_merge.plan import Kind
 from homeroom_merge.testing import Mishap, RestSis
+from homeroom_server import operations
+from homeroom_server.settings import Settings
+from tests.conftest import open_core
 from tests.merge.rosters import (
     CODES,
     FORMATTERS,
@@ -32,7 +36,6 @@ from tests.merge.rosters import (
 from tests.merge.tables import put
 from tests.merge.test_merge_command import HELD, ORGANIZATIONS_OF_THE_CORE, Prompt, reports
 from tests.merge.test_oneroster import FILES, manifest
-from tests.processes import prepare_node, running_node
 
 LATER = "2026-11-21T08:00:00.000Z"
 ROLE_IDS = {
@@ -412,15 +415,18 @@ class TestById:
 
 
 @pytest.mark.timeout(240)
-async def test_a_service_is_set_up_planned_approved_and_followed(sis: RestSis, folder: Path) -> None:
-    node = prepare_node(folder, ORGANIZATIONS_OF_THE_CORE, "--catalogue", "roster")
-    async with running_node(node) as running:
-        secrets = {"HOMEROOM_KEY": node.key, "SIS_CLIENT_ID": sis.client_id, "SIS_CLIENT_SECRET": sis.client_secret}
-        admin = Prompt(folder, {**os.environ, **secrets, "COLUMNS": "200"})
+async def test_a_service_is_set_up_planned_approved_and_followed(
+    sis: RestSis, database_of_test: str, settings: Settings, folder: Path
+) -> None:
+    async with open_core(database_of_test, replace(settings, catalogue="roster")) as core, core.served():
+        await operations.load_organizations(await core.connect(), ORGANIZATIONS_OF_THE_CORE)
+        secrets = {"SIS_CLIENT_ID": sis.client_id, "SIS_CLIENT_SECRET": sis.client_secret}
+        own = {"HOMEROOM_KEY": await core.key("A.9"), "HOMEROOM_MERGE_DATABASE_URL": database_of_test}
+        admin = Prompt(folder, {**os.environ, **secrets, **own, "COLUMNS": "200"})
         entities = [argument for entity in FORMATTERS for argument in ("--entity", entity)]
         started = ("settings", "start", "oneroster", "--name", "elk", "--authority", "A.9", "--school", "S.91")
         said = await admin.do(*started, *entities)
-        said = said.replace("https://core.example.org", running.url).replace(
+        said = said.replace("https://core.example.org", core.base_url).replace(
             "# school_years = []", "school_years = [2027]"
         )
         said = said.replace("https://sis.example.org/ims/oneroster/rostering/v1p2", sis.url)

@@ -25,7 +25,7 @@ from homeroom_merge.sis import wire
 from homeroom_merge.sis.local import LocalSis
 from homeroom_merge.sis.sandboxed import SandboxedSis, opened_sandbox
 from homeroom_merge.sis.side import SandboxError, Shown, Sis
-from homeroom_merge.sources import source_of
+from homeroom_merge.sources.choosing import source_of
 from homeroom_server.settings import Settings as CoreSettings
 from tests.conftest import open_core
 from tests.merge.examples import MAPPING

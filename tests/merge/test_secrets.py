@@ -49,12 +49,11 @@ async def own(database_of_test: str) -> AsyncIterator[asyncpg.Connection]:
 
 
 @pytest.fixture
-async def keeper(administrator: Administrator, database_of_test: str) -> tuple[Administrator, str]:
+async def keeper(administrator: Administrator) -> tuple[Administrator, str]:
     """Whose hub key is in no environment variable, with a key for secrets instead; and the hub key."""
-    await administrator.do("settings", "push", "elk.toml", "--database-url", database_of_test)
-    environment = {**administrator.environment, "HOMEROOM_MERGE_DATABASE_URL": database_of_test}
-    secret = environment.pop("HOMEROOM_KEY")
-    administrator.environment = {**environment, KEY_VARIABLE: new_key()}
+    await administrator.do("settings", "push", "elk.toml")
+    secret = administrator.environment.pop("HOMEROOM_KEY")
+    administrator.environment[KEY_VARIABLE] = new_key()
     return administrator, secret
 
 

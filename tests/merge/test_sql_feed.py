@@ -18,7 +18,8 @@ from homeroom import Client
 from homeroom_merge.formatters.mapping import MappingFaults, read_mapping
 from homeroom_merge.settings.reading import read_settings
 from homeroom_merge.settings.start import as_toml
-from homeroom_merge.sources import SourceError, source_of
+from homeroom_merge.sources.choosing import source_of
+from homeroom_merge.sources.source import SourceError
 from homeroom_merge.values import Json
 from homeroom_server import operations
 from homeroom_server.settings import Settings

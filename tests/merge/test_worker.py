@@ -16,7 +16,8 @@ import anyio.abc
 import asyncpg
 import pytest
 
-from homeroom_merge.runners.queue import Asked, defer_drain, defer_manual, open_queue
+from homeroom_merge.runners.asked import Asked
+from homeroom_merge.runners.queue import defer_drain, defer_manual, open_queue
 from homeroom_merge.store.connection import connect
 from homeroom_server import operations
 from homeroom_server.settings import Settings

@@ -4,30 +4,49 @@ Exit codes: 0 done (what needs somebody is named on stderr), 1 refused, failed o
 cancelled.
 """
 
+from importlib import import_module
+from typing import Any
+
 import typer
+from typer.core import TyperGroup
+from typer.main import get_group
 
-from homeroom_merge.command.backups import backups_app
-from homeroom_merge.command.formatter import formatter_app
-from homeroom_merge.command.health import health_app
-from homeroom_merge.command.inbox import inbox_app
-from homeroom_merge.command.own import own_app
-from homeroom_merge.command.reports import reports_app
-from homeroom_merge.command.runs import runs_app
-from homeroom_merge.command.secrets import secrets_app
-from homeroom_merge.command.settings import settings_app
-from homeroom_merge.command.worker import worker_app
+_ROOMS = {
+    "runs": ("run", "plan", "approve", "discard", "undo", "restore"),
+    "backups": ("backups",),
+    "inbox": ("conflicts", "decide", "lost"),
+    "own": ("explain", "sticky", "rule"),
+    "health": ("health",),
+    "reports": ("runs", "report"),
+    "worker": ("worker", "migrate", "jobs", "cancel"),
+    "settings": ("settings",),
+    "secrets": ("secrets",),
+    "formatter": ("formatter",),
+}
+_ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-app.add_typer(runs_app)
-app.add_typer(backups_app)
-app.add_typer(inbox_app)
-app.add_typer(own_app)
-app.add_typer(health_app)
-app.add_typer(reports_app)
-app.add_typer(worker_app)
-app.add_typer(settings_app, name="settings")
-app.add_typer(secrets_app, name="secrets")
-app.add_typer(formatter_app, name="formatter")
+
+class _Commands(TyperGroup):
+    """Commands whose rooms are loaded when they are asked for: few need all that the others stand on."""
+
+    def list_commands(self, ctx: object) -> list[str]:
+        return list(_ROOM_OF)
+
+    def get_command(self, ctx: object, cmd_name: str) -> Any:
+        room = _ROOM_OF.get(cmd_name)
+        if room is None:
+            return None
+        group = get_group(import_module(f"homeroom_merge.command.{room}").app)
+        group.name = cmd_name
+        return group.commands.get(cmd_name, group)
+
+
+app = typer.Typer(cls=_Commands, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.callback()
+def _merge() -> None:
+    """Keep a school's own system and the hub in step, both ways."""
 
 
 def main() -> None:

@@ -9,10 +9,10 @@ from rich.table import Column, Table
 from homeroom_merge.command.invocation import DATA_DIR, AsJson, DatabaseUrl, DataDir, FeedName, out, with_state
 from homeroom_merge.store import backups as store
 
-backups_app = typer.Typer()
+app = typer.Typer()
 
 
-@backups_app.command("backups")
+@app.command("backups")
 def list_backups(
     feed: FeedName,
     limit: Annotated[int, typer.Option(min=1, max=1_000)] = 20,

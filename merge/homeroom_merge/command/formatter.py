@@ -12,26 +12,29 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from homeroom_merge.command.invocation import EXPECTED, AsJson, RefusedError, err, out
+from homeroom_merge.command.invocation import EXPECTED, AsJson, err, out
 from homeroom_merge.connectors.csv_folder import CsvFolder
 from homeroom_merge.connectors.csv_free import free_form
 from homeroom_merge.feed_secrets import secrets_of_connector
+from homeroom_merge.refusal import RefusedError
 from homeroom_merge.settings.reading import read_settings
-from homeroom_merge.sources import Source, SourceError, mapped_by, source_of
+from homeroom_merge.sources.choosing import source_of
+from homeroom_merge.sources.mapped import mapped_by
+from homeroom_merge.sources.source import Source, SourceError
 from homeroom_merge.trial import Trial, Trials, tried
 
-formatter_app = typer.Typer(no_args_is_help=True, help="Formatters: between the shape of a SIS and the hub's.")
+app = typer.Typer(no_args_is_help=True, help="Formatters: between the shape of a SIS and the hub's.")
 
 _CELL_LENGTH_MAX = 120
 _GROUPS_SHOWN = 20
 
 
-@formatter_app.callback()
+@app.callback()
 def formatter() -> None:
     """A group with one command, so that it keeps its name."""
 
 
-@formatter_app.command("test")
+@app.command("test")
 def try_rows(
     file: Annotated[Path, typer.Argument(help="Settings of a feed, or a mapping file.", exists=True, dir_okay=False)],
     rows: Annotated[
@@ -51,7 +54,7 @@ def try_rows(
         found = asyncio.run(_tried(source, wanted, key, 1 if key else limit))
         if key and not any(each.shown for each in found):
             raise RefusedError(f"no record has the key {key}")
-    except (*EXPECTED, RefusedError) as refused:
+    except EXPECTED as refused:
         err.print(f"homeroom-merge: {refused}", style="red", markup=False, highlight=False, soft_wrap=True)
         raise typer.Exit(1) from None
     for each in found:

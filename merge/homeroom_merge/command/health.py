@@ -19,10 +19,10 @@ from homeroom_merge.command.invocation import (
 )
 from homeroom_merge.health import Ailment, ailments
 
-health_app = typer.Typer()
+app = typer.Typer()
 
 
-@health_app.command()
+@app.command()
 def health(
     feed: FeedName, database_url: DatabaseUrl = "", data_dir: DataDir = DATA_DIR, as_json: AsJson = False
 ) -> None:

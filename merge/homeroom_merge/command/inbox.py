@@ -31,7 +31,7 @@ from homeroom_merge.store import inbox as store
 from homeroom_merge.store.inbox import Entry
 from homeroom_merge.values import ABSENT, Value
 
-inbox_app = typer.Typer()
+app = typer.Typer()
 
 _KEYS = "A key of the SIS, an id of the hub, a number, or a name."
 _SHOWN_MAX = 60
@@ -46,7 +46,7 @@ class Way(StrEnum):
     APART = "apart"
 
 
-@inbox_app.command()
+@app.command()
 def conflicts(
     feed: FeedName,
     entity: EntityName = None,
@@ -75,7 +75,7 @@ def conflicts(
         out.print(f"these are the {limit} oldest; --limit shows more")
 
 
-@inbox_app.command()
+@app.command()
 def decide(
     feed: FeedName,
     by: By,
@@ -117,7 +117,7 @@ def decide(
         out.print(f"{inbox.label(each)} {each.pointer}: decided", markup=False, highlight=False, soft_wrap=True)
 
 
-@inbox_app.command()
+@app.command()
 def lost(
     records: Annotated[list[str], typer.Argument(help=_KEYS)],
     feed: FeedName,

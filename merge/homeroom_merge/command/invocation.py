@@ -10,28 +10,13 @@ from typing import Annotated, TypeVar
 
 import asyncpg
 import typer
-from procrastinate import App
-from procrastinate.exceptions import ConnectorException
 from rich.console import Console
 
-from homeroom_merge.assembly import AssemblyError
-from homeroom_merge.backup_file import BackupError
 from homeroom_merge.connectors.hub import HubError
-from homeroom_merge.feed_secrets import MissingSecretError
-from homeroom_merge.formatters.mapping import MappingFaults
-from homeroom_merge.in_force import NoSettingsError, settings_in_force
-from homeroom_merge.inbox import InboxError
-from homeroom_merge.installed import FormatterError
-from homeroom_merge.opening import InProgressError
-from homeroom_merge.pointing import NoSuchFieldError
-from homeroom_merge.runners.queue import open_queue
-from homeroom_merge.sealing import SealError
-from homeroom_merge.settings.model import Settings, SettingsError
-from homeroom_merge.sis.side import SandboxError
-from homeroom_merge.sources import SourceError
-from homeroom_merge.store import place, schema
-from homeroom_merge.store.schema import OtherSchemaError
-from homeroom_merge.store.settings import NoSuchStateError, SettingsMovedError
+from homeroom_merge.in_force import settings_in_force
+from homeroom_merge.refusal import RefusedError
+from homeroom_merge.settings.model import Settings
+from homeroom_merge.store import place
 from homeroom_merge.terms import Basis
 
 T = TypeVar("T")
@@ -53,33 +38,7 @@ DATA_DIR = Path("homeroom-merge-data")
 CANCELLED = 130
 """The exit code of what somebody ended: Ctrl-C, or SIGTERM."""
 
-EXPECTED = (
-    SettingsError,
-    SettingsMovedError,
-    NoSuchStateError,
-    NoSettingsError,
-    AssemblyError,
-    MissingSecretError,
-    SealError,
-    InboxError,
-    NoSuchFieldError,
-    SandboxError,
-    SourceError,
-    FormatterError,
-    MappingFaults,
-    BackupError,
-    InProgressError,
-    OtherSchemaError,
-    HubError,
-    OSError,
-    asyncpg.PostgresError,
-    asyncpg.InterfaceError,
-    ConnectorException,
-)
-
-
-class RefusedError(Exception):
-    """What was asked cannot be done; the message says why."""
+EXPECTED = (RefusedError, HubError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
 
 
 async def settings_of(
@@ -96,22 +55,12 @@ def with_state(database_url: str, data_dir: Path, work: Callable[[asyncpg.Connec
         async with place.opened(url) as connection:
             return await work(connection)
 
-    return _with_database(database_url, data_dir, connected)
+    return with_database(database_url, data_dir, connected)
 
 
-def with_queue(database_url: str, data_dir: Path, work: Callable[[asyncpg.Connection, App], Awaitable[T]]) -> T:
-    """The same, on the state and the queue."""
+def with_database(database_url: str, data_dir: Path, work: Callable[[str], Awaitable[T]]) -> T:
+    """The same on the database, which is made if need be; `work` is told its URL."""
 
-    async def connected(url: str) -> T:
-        async with place.opened(url) as connection:
-            await schema.apply_queue(connection)
-            async with open_queue(url) as app:
-                return await work(connection, app)
-
-    return _with_database(database_url, data_dir, connected)
-
-
-def _with_database(database_url: str, data_dir: Path, work: Callable[[str], Awaitable[T]]) -> T:
     async def ended_by_sigterm(url: str) -> T:
         task = asyncio.current_task()
         assert task is not None, "it runs"
@@ -122,7 +71,7 @@ def _with_database(database_url: str, data_dir: Path, work: Callable[[str], Awai
     try:
         with place.database(database_url, data_dir) as url:
             return asyncio.run(ended_by_sigterm(url))
-    except (*EXPECTED, RefusedError) as refused:
+    except EXPECTED as refused:
         err.print(f"homeroom-merge: {refused}", style="red", markup=False, highlight=False, soft_wrap=True)
         raise typer.Exit(1) from None
     except (asyncio.CancelledError, KeyboardInterrupt):

@@ -21,7 +21,6 @@ from homeroom_merge.command.invocation import (
     DataDir,
     EntityName,
     FeedName,
-    RefusedError,
     out,
     settings_of,
     with_state,
@@ -30,18 +29,19 @@ from homeroom_merge.explanation import Explained, explained
 from homeroom_merge.group import Group
 from homeroom_merge.pointing import field_of
 from homeroom_merge.records import Method
+from homeroom_merge.refusal import RefusedError
 from homeroom_merge.store import own
 from homeroom_merge.store.inbox import Named
 from homeroom_merge.values import ABSENT
 
-own_app = typer.Typer()
+app = typer.Typer()
 
 Record = Annotated[str, typer.Argument(help="A key of the SIS, an id of the hub, a number, or a name.")]
 Field = Annotated[str, typer.Argument(help="As in name.first, phones.home.number or /name/first.")]
 Clear = Annotated[bool, typer.Option("--clear", help="No longer.")]
 
 
-@own_app.command()
+@app.command()
 def explain(
     record: Record,
     field: Field,
@@ -71,7 +71,7 @@ def explain(
         out.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
-@own_app.command()
+@app.command()
 def sticky(
     record: Record,
     field: Field,
@@ -95,7 +95,7 @@ def sticky(
     out.print(with_state(database_url, data_dir, work), markup=False, highlight=False, soft_wrap=True)
 
 
-@own_app.command()
+@app.command()
 def rule(
     record: Record,
     field: Field,

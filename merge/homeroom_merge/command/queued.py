@@ -1,20 +1,45 @@
-"""A run that a worker does: asked for, and followed to its end."""
+"""The queue as commands use it: a run that a worker does, asked for and followed to its end."""
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TypeVar
 
 import anyio
 import asyncpg
 from procrastinate import App
+from procrastinate.exceptions import ConnectorException
 
-from homeroom_merge.command.invocation import RefusedError, err, settings_of
+from homeroom_merge.command.invocation import err, settings_of, with_database
 from homeroom_merge.command.progress import DOING
+from homeroom_merge.refusal import RefusedError
 from homeroom_merge.report.logbook import logbook_of
 from homeroom_merge.report.model import Report, Step, StepStatus
 from homeroom_merge.reporting import kept
-from homeroom_merge.runners.queue import Asked, defer_manual
-from homeroom_merge.store import jobs, runs
+from homeroom_merge.runners.asked import Asked
+from homeroom_merge.runners.queue import defer_manual, open_queue
+from homeroom_merge.store import jobs, place, queue_schema, runs
 from homeroom_merge.store.jobs import JobRow
 
 _LOOK_SECONDS = 0.5
 _GOES_ON = ("todo", "doing")
+
+
+T = TypeVar("T")
+
+
+def with_queue(database_url: str, data_dir: Path, work: Callable[[asyncpg.Connection, App], Awaitable[T]]) -> T:
+    """Do one piece of work on the state and the queue, as `invocation.with_state` does it on the state."""
+
+    async def connected(url: str) -> T:
+        try:
+            async with place.opened(url) as connection:
+                await queue_schema.apply(connection)
+                async with open_queue(url) as app:
+                    return await work(connection, app)
+        except ConnectorException as failure:
+            raise RefusedError(f"the queue cannot be used: {failure}") from failure
+
+    return with_database(database_url, data_dir, connected)
 
 
 async def queued(asked: Asked, connection: asyncpg.Connection, app: App) -> list[Report]:

@@ -18,10 +18,10 @@ from homeroom_merge.command.invocation import (
     DatabaseUrl,
     DataDir,
     FeedName,
-    RefusedError,
     out,
     with_state,
 )
+from homeroom_merge.refusal import RefusedError
 from homeroom_merge.report import lines, sheet
 from homeroom_merge.report.model import Report
 from homeroom_merge.report.page import Groups, render
@@ -31,10 +31,10 @@ from homeroom_merge.settings.reading import read_settings
 from homeroom_merge.store import reports as store
 from homeroom_merge.store import settings
 
-reports_app = typer.Typer()
+app = typer.Typer()
 
 
-@reports_app.command("runs")
+@app.command("runs")
 def list_runs(
     feed: FeedName,
     limit: Annotated[int, typer.Option(min=1, max=1_000)] = 20,
@@ -66,7 +66,7 @@ def list_runs(
     out.print(table)
 
 
-@reports_app.command()
+@app.command()
 def report(
     run: Annotated[UUID, typer.Argument(help="The id of a run.")],
     html: Annotated[Path | None, typer.Option(help="Write one self-contained HTML file.")] = None,

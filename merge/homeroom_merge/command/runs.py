@@ -24,25 +24,23 @@ from homeroom_merge.command.invocation import (
     DatabaseUrl,
     DataDir,
     FeedName,
-    RefusedError,
     out,
     settings_of,
-    with_queue,
     with_state,
 )
 from homeroom_merge.command.outcome import show
 from homeroom_merge.command.progress import Shown
-from homeroom_merge.command.queued import queued
 from homeroom_merge.feed_secrets import stored_secrets
 from homeroom_merge.group import Group
+from homeroom_merge.refusal import RefusedError
 from homeroom_merge.report.model import RecordEntry, Report
 from homeroom_merge.reporting import entries, kept
+from homeroom_merge.runners.asked import Asked
 from homeroom_merge.runners.hooks import tell
-from homeroom_merge.runners.queue import Asked
 from homeroom_merge.settings.model import Settings
 from homeroom_merge.store import runs as store
 
-runs_app = typer.Typer()
+app = typer.Typer()
 
 Entities = Annotated[list[str] | None, typer.Option("--entity", help="Just this one; may be given several times.")]
 Schools = Annotated[
@@ -53,7 +51,7 @@ Runs = Annotated[list[UUID], typer.Argument(help="Ids of runs.")]
 HeldRuns = Annotated[list[UUID] | None, typer.Argument(help="Ids of runs; none: all that are held.")]
 
 
-@runs_app.command()
+@app.command()
 def run(
     feed: FeedName,
     entity: Entities = None,
@@ -67,13 +65,15 @@ def run(
 ) -> None:
     """Merge both sides. What the guards hold is shown and waits; exit code 3 then."""
     if queue:
+        from homeroom_merge.command.queued import queued, with_queue  # nobody else waits for its library to load
+
         asked = Asked(feed, by or getpass.getuser(), entity or (), school or (), set_ or ())
         _show(Ended(with_queue(database_url, data_dir, partial(queued, asked))), data_dir, as_json=as_json)
         return
     _merge(feed, (entity or (), school or ()), set_ or (), database_url, data_dir, as_json=as_json, dry=False)
 
 
-@runs_app.command()
+@app.command()
 def plan(
     feed: FeedName,
     entity: Entities = None,
@@ -87,7 +87,7 @@ def plan(
     _merge(feed, (entity or (), school or ()), set_ or (), database_url, data_dir, as_json=as_json, dry=True)
 
 
-@runs_app.command()
+@app.command()
 def approve(
     feed: FeedName,
     by: Annotated[str, typer.Option(help="Who approves.")],
@@ -108,7 +108,7 @@ def approve(
     _show(with_state(database_url, data_dir, work), data_dir, as_json=as_json)
 
 
-@runs_app.command()
+@app.command()
 def discard(
     feed: FeedName,
     by: Annotated[str, typer.Option(help="Who discards.")],
@@ -127,7 +127,7 @@ def discard(
     out.print(f"{with_state(database_url, data_dir, work)} discarded")
 
 
-@runs_app.command()
+@app.command()
 def undo(
     runs: Runs, feed: FeedName, database_url: DatabaseUrl = "", data_dir: DataDir = DATA_DIR, as_json: AsJson = False
 ) -> None:
@@ -142,7 +142,7 @@ def undo(
     _show(with_state(database_url, data_dir, work), data_dir, as_json=as_json)
 
 
-@runs_app.command()
+@app.command()
 def restore(
     run: Annotated[UUID, typer.Argument(help="The id of the run before which the backup was made.")],
     feed: FeedName,

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from homeroom_merge.plan import FieldChange, Kind, Write
 from homeroom_merge.report.model import RecordEntry, name_of, problems_of
-from homeroom_merge.report.page import value_text
+from homeroom_merge.report.words import value_text
 from homeroom_merge.values import ABSENT
 
 RECORDS_MAX = 10

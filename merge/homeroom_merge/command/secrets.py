@@ -13,23 +13,23 @@ from homeroom_merge.command.invocation import (
     AsJson,
     DatabaseUrl,
     DataDir,
-    RefusedError,
     out,
     settings_of,
     with_state,
 )
 from homeroom_merge.feed_secrets import SECRET_MAX, fault_of, keyring
+from homeroom_merge.refusal import RefusedError
 from homeroom_merge.sealing import Sealed
 from homeroom_merge.store import secrets as store
 from homeroom_merge.toml_tables import suggestion
 
-secrets_app = typer.Typer(no_args_is_help=True, help="What feeds keep to themselves, encrypted in the state.")
+app = typer.Typer(no_args_is_help=True, help="What feeds keep to themselves, encrypted in the state.")
 
 Feed = Annotated[str, typer.Argument(help="The feed's name.")]
 Name = Annotated[str, typer.Argument(help="As under [secrets] of its settings: hub_key, say.")]
 
 
-@secrets_app.command("set")
+@app.command("set")
 def set_(feed: Feed, name: Name, database_url: DatabaseUrl = "", data_dir: DataDir = DATA_DIR) -> None:
     """Keep a secret, which is asked for, or read from stdin: never an argument, which others can see."""
     secret = getpass.getpass(f"{name} of {feed}: ") if sys.stdin.isatty() else sys.stdin.read(SECRET_MAX + 3)
@@ -47,7 +47,7 @@ def set_(feed: Feed, name: Name, database_url: DatabaseUrl = "", data_dir: DataD
     out.print(f"{feed}: {name} is stored", markup=False, highlight=False, soft_wrap=True)
 
 
-@secrets_app.command("list")
+@app.command("list")
 def list_(database_url: DatabaseUrl = "", data_dir: DataDir = DATA_DIR, as_json: AsJson = False) -> None:
     """Which secrets of which feeds are stored: since when, by whom, under which key."""
     said = [
@@ -68,7 +68,7 @@ def list_(database_url: DatabaseUrl = "", data_dir: DataDir = DATA_DIR, as_json:
         out.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
-@secrets_app.command()
+@app.command()
 def forget(feed: Feed, name: Name, database_url: DatabaseUrl = "", data_dir: DataDir = DATA_DIR) -> None:
     """Remove a secret from the state."""
 
@@ -80,7 +80,7 @@ def forget(feed: Feed, name: Name, database_url: DatabaseUrl = "", data_dir: Dat
     out.print(f"{feed}: {name} is forgotten", markup=False, highlight=False, soft_wrap=True)
 
 
-@secrets_app.command()
+@app.command()
 def rotate(database_url: DatabaseUrl = "", data_dir: DataDir = DATA_DIR) -> None:
     """Encrypt all secrets anew, with the first key; the others are needed no longer then. All, or none."""
 

@@ -14,10 +14,10 @@ from homeroom_merge.command.invocation import (
     DatabaseUrl,
     DataDir,
     FeedName,
-    RefusedError,
     out,
     with_state,
 )
+from homeroom_merge.refusal import RefusedError
 from homeroom_merge.settings.connectors import KINDS
 from homeroom_merge.settings.diff import diff
 from homeroom_merge.settings.reading import read_settings
@@ -25,13 +25,13 @@ from homeroom_merge.settings.start import as_toml
 from homeroom_merge.store import settings as store
 from homeroom_merge.store.settings import Pushed
 
-settings_app = typer.Typer(no_args_is_help=True, help="What holds for a feed: one TOML file, every version kept.")
+app = typer.Typer(no_args_is_help=True, help="What holds for a feed: one TOML file, every version kept.")
 
 StateName = Annotated[str, typer.Option("--state", help="A named state of the feed's settings.")]
 File = Annotated[Path, typer.Argument(help="A TOML file.", exists=True, dir_okay=False)]
 
 
-@settings_app.command()
+@app.command()
 def start(
     kind: Annotated[str, typer.Argument(help=f"How the SIS is reached: {', '.join(sorted(KINDS))}.")],
     name: Annotated[str, typer.Option(help="The feed's name.")],
@@ -45,7 +45,7 @@ def start(
     typer.echo(as_toml(kind, name, authority, school, entity), nl=False)
 
 
-@settings_app.command()
+@app.command()
 def push(
     file: File,
     comment: Annotated[str, typer.Option(help="Why: it is kept with the version.")] = "",
@@ -64,7 +64,7 @@ def push(
     out.print(f"{feed}: version {version} of {state}", markup=False, highlight=False)
 
 
-@settings_app.command()
+@app.command()
 def pull(
     feed: FeedName, state: StateName = "default", database_url: DatabaseUrl = "", data_dir: DataDir = DATA_DIR
 ) -> None:
@@ -72,7 +72,7 @@ def pull(
     typer.echo(with_state(database_url, data_dir, lambda connection: _pulled(connection, feed, state)).toml, nl=False)
 
 
-@settings_app.command("diff")
+@app.command("diff")
 def show_diff(
     file: File, state: StateName = "default", database_url: DatabaseUrl = "", data_dir: DataDir = DATA_DIR
 ) -> None:
@@ -88,7 +88,7 @@ def show_diff(
         out.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
-@settings_app.command()
+@app.command()
 def history(
     feed: FeedName, database_url: DatabaseUrl = "", data_dir: DataDir = DATA_DIR, as_json: AsJson = False
 ) -> None:

@@ -24,15 +24,15 @@ from homeroom_merge.command.invocation import (
     DatabaseUrl,
     DataDir,
     FeedName,
-    RefusedError,
     err,
     out,
     settings_of,
-    with_queue,
     with_state,
 )
+from homeroom_merge.command.queued import with_queue
 from homeroom_merge.draining import drain
 from homeroom_merge.feed_secrets import stored_secrets
+from homeroom_merge.refusal import RefusedError
 from homeroom_merge.report.model import Report
 from homeroom_merge.runners import queue
 from homeroom_merge.runners.hooks import tell
@@ -41,18 +41,18 @@ from homeroom_merge.runners.queue import QUEUES
 from homeroom_merge.runners.work import Means
 from homeroom_merge.runners.worker import GRACE_SECONDS, Pace, Worker
 from homeroom_merge.settings.model import Settings
-from homeroom_merge.store import beats, jobs, nights, place, schema
+from homeroom_merge.store import beats, jobs, nights, place, queue_schema
 from homeroom_merge.store.jobs import JobRow
 from homeroom_merge.store.nights import Noted
 from homeroom_merge.store.schema import OtherSchemaError
 
-worker_app = typer.Typer()
+app = typer.Typer()
 
 _JOB = re.compile("[0-9]{1,18}")
 _TOLD = "its worker was told to end it"
 
 
-@worker_app.command()
+@app.command()
 def worker(
     queues: Annotated[
         str, typer.Option(help="Which jobs it takes, with commas between. Each queue needs a worker somewhere.")
@@ -86,14 +86,14 @@ async def until_told(worker: Worker) -> None:
     await worker.run(stop)
 
 
-@worker_app.command()
+@app.command()
 def migrate(database_url: DatabaseUrl = "", data_dir: DataDir = DATA_DIR) -> None:
     """Make the tables of the state and of the queue, or bring them to this version; a worker does so, too."""
-    with_state(database_url, data_dir, schema.apply_queue)
+    with_state(database_url, data_dir, queue_schema.apply)
     out.print("the tables are there")
 
 
-@worker_app.command("jobs")
+@app.command("jobs")
 def list_jobs(
     feed: FeedName,
     limit: Annotated[int, typer.Option(min=1, max=1_000)] = 20,
@@ -104,7 +104,7 @@ def list_jobs(
     """The last jobs of a feed: waiting (todo), doing, and how they ended; and its nights."""
 
     async def work(connection: asyncpg.Connection) -> dict[str, Any]:
-        await schema.apply_queue(connection)
+        await queue_schema.apply(connection)
         return {
             "jobs": [_job(each) for each in await jobs.latest(connection, feed, limit)],
             "nights": [_night(each) for each in await nights.latest(connection, feed, limit)],
@@ -121,7 +121,7 @@ def list_jobs(
     out.print(f"next night: {said['nextNight'] or 'none'}")
 
 
-@worker_app.command()
+@app.command()
 def cancel(
     run_or_job: Annotated[str, typer.Argument(metavar="RUN|JOB", help="The id of a run, or the number of a job.")],
     database_url: DatabaseUrl = "",

@@ -11,11 +11,12 @@ from homeroom_merge.formatters.keys import organization_code
 from homeroom_merge.formatters.mapping_fields import MappedField, mapped_field, member_of
 from homeroom_merge.formatters.mapping_tables import MappedTable, check_is_readable, mapped_table
 from homeroom_merge.formatters.members import AnyMember, FlatItems
+from homeroom_merge.refusal import RefusedError
 from homeroom_merge.toml_tables import Faults, Table, TomlFault, lines_of, parse
 from homeroom_merge.values import Json
 
 
-class MappingFaults(Exception):
+class MappingFaults(RefusedError):
     """Everything that is wrong with a mapping file, each with its line and the cure."""
 
     def __init__(self, faults: tuple[TomlFault, ...]) -> None:

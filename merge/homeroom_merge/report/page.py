@@ -15,41 +15,19 @@ from homeroom_merge.report.model import (
     RecordEntry,
     Report,
     Status,
-    Step,
-    StepName,
     StepStatus,
     name_of,
     problems_of,
 )
-from homeroom_merge.values import ABSENT, Value
+from homeroom_merge.report.words import STEPS, VERDICTS, cut, took, value_text
 
 SHOWN_MAX = 100
 """Records shown of each group."""
 FIELDS_MAX = 30
 """Fields shown of a record."""
-VALUE_MAX = 200
 BODY_MAX = 2_000
-"""Characters shown of a value, and of a body."""
+"""Characters shown of a body."""
 
-VERDICTS: Mapping[Status, str] = {
-    Status.SUCCESS: "All went well",
-    Status.FINISHED_WITH_ISSUES: "Done, but some records need you",
-    Status.NO_DATA: "The feed was empty: nothing was done",
-    Status.HELD: "Held: nothing was written, and a person has to look",
-    Status.FAILED: "Failed",
-    Status.CANCELLED: "Cancelled",
-}
-STEPS: Mapping[StepName, str] = {
-    StepName.FETCH_HUB: "Fetch from the hub",
-    StepName.FETCH_SIS: "Fetch from the SIS",
-    StepName.VERIFY: "Verify the records",
-    StepName.MERGE: "Merge",
-    StepName.PLAN: "Plan",
-    StepName.GUARD: "Guard against too much at once",
-    StepName.BACKUP: "Back up",
-    StepName.PERSIST_HUB: "Write to the hub",
-    StepName.PERSIST_SIS: "Write to the SIS",
-}
 _TITLES: Mapping[str, tuple[str, str]] = {
     Outcome.CONFLICT: ("Both sides changed it", "Take a side in the conflict inbox; the record waits until then."),
     Outcome.UNKNOWN: ("Perhaps written", "Nobody can tell. Look into the SIS; it is not tried again unasked."),
@@ -122,32 +100,6 @@ class Groups:
         found = [(key, group) for key, group in self._groups.items() if group.total]
         needing = [group for key, group in found if key in ISSUES]
         return needing, [group for key, group in found if key not in ISSUES]
-
-
-def value_text(value: Value) -> str:
-    """A value as people read it, cut where it is long."""
-    match value:
-        case _ if value is ABSENT:
-            return "(absent)"
-        case None:
-            return "(null)"
-        case "":
-            return "(empty)"
-        case str():
-            return cut(value, VALUE_MAX)
-        case _:
-            return cut(orjson.dumps(value).decode(), VALUE_MAX)
-
-
-def took(step: Step) -> str:
-    """How long a step lasted, from its first beginning to its last end."""
-    if step.begun_at is None or step.ended_at is None:
-        return ""
-    return f"{(step.ended_at - step.begun_at).total_seconds():,.1f} s"
-
-
-def cut(text: str, longest: int) -> str:
-    return text if len(text) <= longest else f"{text[:longest]}… ({len(text):,} characters)"
 
 
 def _group_of(entry: RecordEntry) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from homeroom_merge.report.model import ISSUES, Report, Status, Step, StepName, StepStatus
-from homeroom_merge.report.page import STEPS, VERDICTS, cut, took
+from homeroom_merge.report.words import STEPS, VERDICTS, cut, took
 
 _LINE_MAX = 300
 _FAILURES_MAX = 10

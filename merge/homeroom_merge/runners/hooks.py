@@ -8,7 +8,7 @@ from homeroom_merge.course import cause_of
 from homeroom_merge.feed_secrets import MissingSecretError, secret_of
 from homeroom_merge.report.model import Report
 from homeroom_merge.reporting import kept, note
-from homeroom_merge.runners import hook_command, hook_email, hook_webhook
+from homeroom_merge.runners import hook_command, hook_webhook
 from homeroom_merge.runners.news import HookError, News, occasion_of
 from homeroom_merge.scrubbing import Scrubber
 from homeroom_merge.sealing import Sealed, SealError
@@ -89,6 +89,8 @@ async def _sent(hook: Hook, news: News, secret: str) -> Collection[str]:
     """To whom it did not get. Raises whatever goes wrong."""
     match hook:
         case Email():
+            from homeroom_merge.runners import hook_email  # few mails are sent, and their library is slow to load
+
             return await hook_email.send(hook, news, secret)
         case Webhook():
             await hook_webhook.post(hook, news, secret)

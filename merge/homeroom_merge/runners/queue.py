@@ -6,7 +6,7 @@ without it, so that one that is lost or doubled does no harm. What is asked for 
 
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import UTC, date, datetime
 
 from procrastinate import App, PsycopgConnector
@@ -14,7 +14,8 @@ from procrastinate.exceptions import AlreadyEnqueued, ConnectorException
 from procrastinate.jobs import Job, Status
 from psycopg.errors import RaiseException
 
-from homeroom_merge.store.schema import QUEUE_SCHEMA
+from homeroom_merge.runners.asked import Asked
+from homeroom_merge.store.queue_schema import QUEUE_SCHEMA
 
 NIGHTLY, REALTIME, MANUAL = QUEUES = ("nightly", "realtime", "manual")
 _PRIORITY = {NIGHTLY: 0, REALTIME: 5, MANUAL: 10}
@@ -24,21 +25,9 @@ _LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 """By any machine's clock: a locked job that is due a second from now blocks its lock until then."""
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """What somebody wants done by hand; `overrides`: KEY=VALUE, for this run alone."""
-
-    feed: str
-    by: str
-    entities: Sequence[str] = ()
-    schools: Sequence[str] = ()
-    overrides: Sequence[str] = ()
-    dry: bool = False
-
-
 @asynccontextmanager
 async def open_queue(database_url: str, connections_max: int = 2) -> AsyncIterator[App]:
-    """The queue in a database that has its tables (store.schema.apply_queue). ConnectorException."""
+    """The queue in a database that has its tables (store.queue_schema.apply). ConnectorException."""
     options = {"options": f"-c search_path={QUEUE_SCHEMA}", "application_name": "homeroom merge queue"}
     connector = PsycopgConnector(conninfo=database_url, kwargs=options, min_size=1, max_size=connections_max)
     app = App(connector=connector)

@@ -23,7 +23,7 @@ from homeroom_merge.connectors.csv_sheet import SheetFault
 from homeroom_merge.connectors.csv_tables import Source
 from homeroom_merge.runners.settling import Settling, Stamps
 from homeroom_merge.settings.model import Settings
-from homeroom_merge.sources import folder_of
+from homeroom_merge.sources.choosing import folder_of
 from homeroom_merge.store import watched_files
 from homeroom_merge.store.watched_files import File
 
@@ -174,7 +174,8 @@ async def watch_folder(
     if connector is None:
         return
     entities = [name for name, entity in settings.entity.items() if entity.enabled]
-    layout = Layout(connector.folder, entities, connector if isinstance(connector, CsvFolder) else None)
+    folder = Path(settings.connector.options["folder"])
+    layout = Layout(folder, entities, connector if isinstance(connector, CsvFolder) else None)
     watcher = _Watcher(settings.feed.name, layout, pool, defer_run, pace, clock)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(watcher.wake)

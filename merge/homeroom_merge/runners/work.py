@@ -11,21 +11,17 @@ import anyio
 import asyncpg
 import structlog
 
-from homeroom_merge.assembly import AssemblyError, opened
+from homeroom_merge.assembly import opened
 from homeroom_merge.connectors.hub import HubError
-from homeroom_merge.feed_secrets import MissingSecretError
-from homeroom_merge.formatters.mapping import MappingFaults
 from homeroom_merge.group import Group
-from homeroom_merge.in_force import NoSettingsError, settings_in_force
-from homeroom_merge.installed import FormatterError
+from homeroom_merge.in_force import settings_in_force
 from homeroom_merge.opening import InProgressError
+from homeroom_merge.refusal import RefusedError
 from homeroom_merge.report.model import Report
+from homeroom_merge.runners.asked import Asked
 from homeroom_merge.runners.nights import blackout
-from homeroom_merge.runners.queue import MANUAL, NIGHTLY, Asked
-from homeroom_merge.sealing import SealError
-from homeroom_merge.settings.model import Settings, SettingsError
-from homeroom_merge.sis.side import SandboxError
-from homeroom_merge.sources import SourceError
+from homeroom_merge.runners.queue import MANUAL, NIGHTLY
+from homeroom_merge.settings.model import Settings
 from homeroom_merge.store import beats, jobs, nights, place
 from homeroom_merge.store.connection import Conn, connect
 from homeroom_merge.store.settings import find_pause
@@ -38,20 +34,7 @@ _WAIT_SECONDS = 1.0
 _WAITS_MAX = 600
 """How often runs look whether another has ended that works on one of their entities."""
 
-REFUSALS = (
-    SettingsError,
-    NoSettingsError,
-    AssemblyError,
-    MissingSecretError,
-    SandboxError,
-    SealError,
-    SourceError,
-    FormatterError,
-    MappingFaults,
-    InProgressError,
-    HubError,
-    OSError,
-)
+REFUSALS = (RefusedError, HubError, OSError)
 """What says by itself what is wrong, and needs no traceback."""
 
 

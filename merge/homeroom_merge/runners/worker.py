@@ -16,10 +16,11 @@ from procrastinate.job_context import AbortReason
 from procrastinate.jobs import Status
 
 from homeroom_merge.runners import queue, work
+from homeroom_merge.runners.asked import Asked
 from homeroom_merge.runners.clock import Clock
-from homeroom_merge.runners.queue import MANUAL, NIGHTLY, REALTIME, Asked
+from homeroom_merge.runners.queue import MANUAL, NIGHTLY, REALTIME
 from homeroom_merge.runners.work import REFUSALS, CutShortError, Means
-from homeroom_merge.store import jobs, place, schema
+from homeroom_merge.store import jobs, place, queue_schema
 from homeroom_merge.store.connection import connect
 
 log = structlog.get_logger()
@@ -66,7 +67,7 @@ class Worker:
     async def _run(self, stop: asyncio.Event) -> None:
         """As long as the database is there."""
         async with place.opened(self.means.database_url) as connection:
-            await schema.apply_queue(connection)
+            await queue_schema.apply(connection)
             async with queue.open_queue(self.means.database_url, self.concurrency + 3) as app:
                 self._register(app)
                 await self._put_back(app)

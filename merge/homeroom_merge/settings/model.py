@@ -9,13 +9,14 @@ from zoneinfo import ZoneInfo
 from homeroom_merge.guards import Limits, Season
 from homeroom_merge.merging import DeletePolicy
 from homeroom_merge.records import Method
+from homeroom_merge.refusal import RefusedError
 from homeroom_merge.rules import Rules
 from homeroom_merge.settings.hooks import Hook
 from homeroom_merge.terms import Backups
 from homeroom_merge.toml_tables import TomlFault
 
 
-class SettingsError(Exception):
+class SettingsError(RefusedError):
     """Settings that cannot be used; the message names every fault, one a line."""
 
     def __init__(self, faults: Collection[TomlFault]) -> None:

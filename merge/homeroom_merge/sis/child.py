@@ -14,16 +14,16 @@ from typing import Any, BinaryIO
 import orjson
 
 from homeroom_merge.formatters.formatter import Reading, Row
-from homeroom_merge.formatters.mapping import MappingFaults
-from homeroom_merge.installed import FormatterError
 from homeroom_merge.plan import Kind
+from homeroom_merge.refusal import RefusedError
 from homeroom_merge.settings.model import Connector, Feed, Hub, Settings
 from homeroom_merge.sis import wire
 from homeroom_merge.sis.confinement import Confinement, ConfinementError, confine
 from homeroom_merge.sis.library import hold_library
 from homeroom_merge.sis.local import LocalSis
 from homeroom_merge.sis.side import Draft, Shown, Standing
-from homeroom_merge.sources import Source, SourceError, source_of
+from homeroom_merge.sources.choosing import source_of
+from homeroom_merge.sources.source import Source
 from homeroom_merge.values import Json
 
 _BLOCK_RECORDS_MAX = 500
@@ -179,7 +179,7 @@ def main(descriptor: int, parent: int, confinement: Mapping[str, Any]) -> None:
             source = opened(asked, told)
             fields = {entity: sorted(each.fields) for entity, each in source.formatters.items()}
             pipe.say({"abilities": asdict(source.connector.abilities), "fields": fields})
-        except (SourceError, FormatterError, MappingFaults, ConfinementError) as fault:
+        except (RefusedError, ConfinementError) as fault:
             pipe.say({"refused": str(fault)})
         except Exception as fault:  # the run is told, whatever it is
             pipe.say(raised(fault))

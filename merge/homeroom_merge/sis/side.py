@@ -7,6 +7,7 @@ from typing import Protocol
 from homeroom_merge.connectors.connector import Abilities, Coverage, Result
 from homeroom_merge.formatters.formatter import Reading
 from homeroom_merge.plan import Kind
+from homeroom_merge.refusal import RefusedError
 from homeroom_merge.values import Json
 
 Placed = tuple[Reading, str]
@@ -15,7 +16,7 @@ Handle = object
 """A row of the SIS, of which merging knows nothing."""
 
 
-class SandboxError(Exception):
+class SandboxError(RefusedError):
     """A connector or formatter failed, or broke a limit of its process; the message says which."""
 
 

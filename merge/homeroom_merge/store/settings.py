@@ -3,14 +3,15 @@
 from dataclasses import dataclass
 from datetime import date, datetime
 
+from homeroom_merge.refusal import RefusedError
 from homeroom_merge.store.connection import Conn
 
 
-class SettingsMovedError(Exception):
+class SettingsMovedError(RefusedError):
     """Somebody has pushed since these settings were pulled: pull again, and put the changes in anew."""
 
 
-class NoSuchStateError(Exception):
+class NoSuchStateError(RefusedError):
     """The feed has no such state; push it first."""
 
 
