@@ -27,7 +27,7 @@ torture: $(READY)
 	$(BIN)/python -m tests.history.torture --minutes $(MINUTES) --seed $(SEED) $(ARGS)
 	HOMEROOM_MERGE_KILLS=0 $(BIN)/python -m pytest -q --numprocesses 2 tests/merge/test_kills.py
 	HOMEROOM_EVERYTHING=1 $(BIN)/python -m pytest -q --numprocesses 2 \
-		tests/merge/test_bad_feeds.py tests/merge/test_sandbox.py tests/merge/test_worker.py
+		tests/test_replica_kills.py tests/merge/test_bad_feeds.py tests/merge/test_sandbox.py tests/merge/test_worker.py
 
 check: $(READY)
 	$(BIN)/ruff format --check --quiet .

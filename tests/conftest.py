@@ -27,6 +27,8 @@ from homeroom_server.store import schema
 from tests.cluster import Cluster, running_cluster
 from tests.processes import Node, homeroom, prepare_node
 
+os.environ["COLUMNS"] = "200"  # lines that commands print stay whole
+
 PROVINCE = """\
 code,name,parent
 O.1,Ministry,

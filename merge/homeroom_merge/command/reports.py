@@ -76,15 +76,15 @@ def report(
     as_json: AsJson = False,
 ) -> None:
     """The report of a run: a summary to read, lines of JSON, or a file for people."""
-    with ExitStack() as stack:
-        page = None if html is None else stack.enter_context(replacing(html))
-        rows = None if csv is None else stack.enter_context(replacing(csv))
 
-        async def work(connection: asyncpg.Connection) -> Report:
+    async def work(connection: asyncpg.Connection) -> Report:
+        with ExitStack() as stack:
+            page = None if html is None else stack.enter_context(replacing(html))
+            rows = None if csv is None else stack.enter_context(replacing(csv))
             return await _written(connection, run, page, rows, as_json=as_json)
 
-        found = with_state(database_url, data_dir, work)
-    if page is None and rows is None and not as_json:
+    found = with_state(database_url, data_dir, work)
+    if html is None and csv is None and not as_json:
         for line in as_text(found):
             out.print(line, markup=False, highlight=False, soft_wrap=True)
 
