@@ -150,6 +150,7 @@ MERGE_FLOORS = [
     "report.text",
     "progress",
     "store",
+    "piping",
     "connectors",
     "testing",
     "sis.side",

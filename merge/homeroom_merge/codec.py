@@ -27,6 +27,17 @@ def value_of(text: str | None) -> Value:
 
 def base_more(base: Base) -> str | None:
     """What a base says beside its two bodies; None where it says nothing more."""
+    said = _more_json(base)
+    return canonical(said) if said else None
+
+
+def base_of(hub: str, sis: str, more: str | None, *, deleted: bool) -> Base:
+    """A base from its texts."""
+    said: Json = {} if more is None else orjson.loads(more)
+    return _base_with(orjson.loads(hub), orjson.loads(sis), said, deleted=deleted)
+
+
+def _more_json(base: Base) -> Json:
     said: Json = {}
     if base.refused:
         said["refused"] = base.refused
@@ -39,16 +50,14 @@ def base_more(base: Base) -> str | None:
             "member": away.member,
             **_present(value=away.value, before=away.before),
         }
-    return canonical(said) if said else None
+    return said
 
 
-def base_of(hub: str, sis: str, more: str | None, *, deleted: bool) -> Base:
-    """A base from its texts."""
-    said: Json = {} if more is None else orjson.loads(more)
+def _base_with(hub: Json, sis: Json, said: Mapping[str, Any], *, deleted: bool) -> Base:
     away = said.get("deactivated")
     return Base(
-        orjson.loads(hub),
-        orjson.loads(sis),
+        hub,
+        sis,
         deleted,
         said.get("refused", {}),
         frozenset(said["covered"]) if "covered" in said else None,
@@ -125,14 +134,12 @@ def change_of(text: str) -> Change:
 
 
 def _base_json(base: Base) -> Json:
-    more = base_more(base)
-    said: Json = {} if more is None else {"more": orjson.loads(more)}
-    return {"hub": base.hub, "sis": base.sis, "deleted": base.deleted, **said}
+    more = _more_json(base)
+    return {"hub": base.hub, "sis": base.sis, "deleted": base.deleted, **({"more": more} if more else {})}
 
 
 def _base_from(said: Mapping[str, Any]) -> Base:
-    more = canonical(said["more"]) if "more" in said else None
-    return base_of(canonical(said["hub"]), canonical(said["sis"]), more, deleted=said["deleted"])
+    return _base_with(said["hub"], said["sis"], said.get("more", {}), deleted=said["deleted"])
 
 
 def _write_json(write: Write) -> Json:

@@ -10,6 +10,7 @@ import orjson
 from homeroom_merge.codec import canonical, faults_text
 from homeroom_merge.connectors.hub import Hub, HubCursor, HubFetch, HubSeen
 from homeroom_merge.formatters.formatter import Fault
+from homeroom_merge.piping import piped
 from homeroom_merge.records import State
 from homeroom_merge.sides import Sides
 from homeroom_merge.sis.side import Placed
@@ -167,14 +168,7 @@ async def take_in(
 
     Those of years that the settings do not allow are neither merged nor missed.
     """
-    block: list[Placed] = []
-    async for each in read:
-        found.records += 1
-        block.append(each)
-        if len(block) == _AT_ONCE:
-            await _stage(connection, block, verifier, terms, found)
-            block = []
-    await _stage(connection, block, verifier, terms, found)
+    await piped(_blocks(read), lambda block: _stage(connection, block, verifier, terms, found))
     failed: list[tuple[str, str]] = []
     async for key, places in intake.twins(connection):
         faults = list(twin_faults(places))
@@ -184,7 +178,18 @@ async def take_in(
     found.invalid = found.nameless + await intake.fail(connection, failed)
 
 
+async def _blocks(read: AsyncIterator[Placed]) -> AsyncIterator[list[Placed]]:
+    block: list[Placed] = []
+    async for each in read:
+        block.append(each)
+        if len(block) == _AT_ONCE:
+            yield block
+            block = []
+    yield block
+
+
 async def _stage(connection: Conn, block: Sequence[Placed], verifier: Verifier, terms: Terms, found: Fetched) -> None:
+    found.records += len(block)
     wanted = [(reading, place) for reading, place in block if reading.faults or terms.type_of(reading.school_year)]
     verified = verify(wanted, verifier)
     for each in verified:

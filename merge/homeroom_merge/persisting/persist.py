@@ -6,9 +6,13 @@ The hub goes before the SIS. A change that is done there, or has nothing to do t
 from collections.abc import AsyncIterator, Sequence
 from uuid import UUID
 
-from homeroom_merge.persisting.hub import HubWrites
+import anyio
+
+from homeroom_merge.codec import change_of
+from homeroom_merge.persisting.hub import Call, HubWrites
 from homeroom_merge.persisting.settling import settled
 from homeroom_merge.persisting.sis import SisWrites
+from homeroom_merge.piping import piped
 from homeroom_merge.plan import Change
 from homeroom_merge.progress import UNWATCHED, Progress
 from homeroom_merge.sides import Sides
@@ -28,7 +32,8 @@ class Persisting:
         self._run = run
         self._terms = terms
         self._progress = progress
-        self._hub = HubWrites(connection, run, terms, sides.hubs)
+        self._turn = anyio.Lock()
+        self._hub = HubWrites(connection, run, terms, sides.hubs, self._turn)
         self._sis = SisWrites(connection, run, terms, sides, progress)
 
     async def resume(self) -> None:
@@ -43,13 +48,29 @@ class Persisting:
         await self.to_sis(deletes=deletes)
 
     async def to_hub(self, *, deletes: bool) -> None:
-        """What is written to the hub, if anything is; all that the SIS is to have then is halfway. HomeroomError."""
+        """What is written to the hub, if anything is; all that the SIS is to have then is halfway. HomeroomError.
+
+        A page is prepared while the calls of the one before are on their way.
+        """
+        await piped(self._prepared_pages(deletes=deletes), self._send)
+
+    async def _send(self, calls: Sequence[Call]) -> None:
+        for call in calls:
+            await self._hub.send(call)
+            self._progress.advance(len(call.sent))
+
+    async def _prepared_pages(self, *, deletes: bool) -> AsyncIterator[list[Call]]:
         async for page in self._pages("planned", deletes=deletes):
+            calls = await self._prepared(page)
+            self._progress.advance(len(page) - sum(len(call.sent) for call in calls))
+            yield calls
+
+    async def _prepared(self, page: Sequence[tuple[int, Change]]) -> list[Call]:
+        async with self._turn:
             await inbox.note_conflicts(self._connection, [(number, change.conflicts) for number, change in page])
-            ready = await self._await_references(page)
-            await self._without_writes([each for each in ready if _is_told(each[1])])
-            await self._hub.write([each for each in ready if not _is_told(each[1])])
-            self._progress.advance(len(page))
+        ready = await self._await_references(page)
+        await self._without_writes([each for each in ready if _is_told(each[1])])
+        return await self._hub.prepare([each for each in ready if not _is_told(each[1])])
 
     async def to_sis(self, *, deletes: bool) -> None:
         """What is halfway."""
@@ -58,21 +79,27 @@ class Persisting:
 
     async def _pages(self, outcome: str, *, deletes: bool) -> AsyncIterator[list[tuple[int, Change]]]:
         after = 0
-        while page := await runs.next_to_do(self._connection, self._run, outcome, after, _AT_ONCE, deletes=deletes):
-            yield page
-            after = page[-1][0]
+        while True:
+            async with self._turn:
+                texts = await runs.next_to_do(self._connection, self._run, outcome, after, _AT_ONCE, deletes=deletes)
+            if not texts:
+                return
+            yield [(number, change_of(text)) for number, text in texts]
+            after = texts[-1][0]
 
     async def _await_references(self, page: Sequence[tuple[int, Change]]) -> list[tuple[int, Change]]:
         """Those whose references the hub has by now: a record that was to be there may have been held, or refused."""
         needed = {number: self._needed(change) for number, change in page}
         asked = set().union(*needed.values())
-        away = await records.not_on_hub(self._connection, self._terms.feed, asked) if asked else set()
+        async with self._turn:
+            away = await records.not_on_hub(self._connection, self._terms.feed, asked) if asked else set()
         waiting = {number: sorted(needs & away) for number, needs in needed.items() if needs & away}
         told = [
             (number, "waits", "the hub does not have " + ", ".join(f"{entity} {key}" for entity, key in lacking))
             for number, lacking in waiting.items()
         ]
-        await runs.note_outcomes(self._connection, self._run, told)
+        async with self._turn:
+            await runs.note_outcomes(self._connection, self._run, told)
         return [each for each in page if each[0] not in waiting]
 
     def _needed(self, change: Change) -> set[tuple[str, str]]:
@@ -84,7 +111,7 @@ class Persisting:
 
     async def _without_writes(self, page: Sequence[tuple[int, Change]]) -> None:
         """Adopted alike, in conflict, waiting, or just told of."""
-        async with self._connection.transaction():
+        async with self._turn, self._connection.transaction():
             going = {number: change for number, change in page if not change.conflicts and not change.waits_for}
             stands = await records.read(self._connection, sorted(going))
             done = [

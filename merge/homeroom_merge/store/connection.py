@@ -14,7 +14,9 @@ FAILURES = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.Inte
 
 _KEEPALIVE = {"tcp_keepalives_idle": "30", "tcp_keepalives_interval": "10", "tcp_keepalives_count": "3"}
 """A machine that lost its power holds what it worked on for a minute, not for hours."""
-_SETTINGS = {"application_name": "homeroom merge", "search_path": "homeroom_merge", "jit": "off", **_KEEPALIVE}
+_PLANS = {"plan_cache_mode": "force_custom_plan", "jit": "off"}
+"""Tables grow from nothing to all there is within a run: a plan made for the empty one would be kept to its end."""
+_SETTINGS = {"application_name": "homeroom merge", "search_path": "homeroom_merge", **_PLANS, **_KEEPALIVE}
 
 
 class _WholeTransaction(Transaction):

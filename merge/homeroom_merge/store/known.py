@@ -115,10 +115,13 @@ async def not_on_hub(connection: Conn, feed: str, references: Collection[tuple[s
     rows = await connection.fetch(
         """
         select u.entity, u.id from unnest($2::text[], $3::text[]) as u(entity, id)
-        where not exists (
-            select from record r join subject s on s.number = r.subject join feed f on f.number = s.feed
-            where f.name = $1 and s.entity = u.entity and r.hub_id = u.id
-              and r.hub_state in ('live', 'failed', 'outOfView'))
+        left join (subject s join feed f on f.number = s.feed and f.name = $1) on s.entity = u.entity
+        left join lateral (
+            select true as there from record r
+            where r.subject = s.number and r.hub_id = u.id and r.hub_state in ('live', 'failed', 'outOfView')
+            limit 1  -- a look by id each, whatever is thought of the size of a table that has just been filled
+        ) as found on true
+        where found.there is null
         """,
         feed,
         [entity for entity, _ in references],

@@ -209,8 +209,11 @@ async def planned_of(connection: Conn, run: UUID, numbers: Sequence[int]) -> lis
 
 async def next_to_do(
     connection: Conn, run: UUID, outcome: str, after: int, limit: int, *, deletes: bool
-) -> list[tuple[int, Change]]:
-    """The next changes of a plan that stand so, beyond a record: those that delete something, or the others."""
+) -> list[tuple[int, str]]:
+    """The next changes of a plan that stand so, beyond a record, as `change_text` has them.
+
+    Those that delete something, or the others.
+    """
     rows = await connection.fetch(
         """
         select record, change from planned
@@ -222,7 +225,7 @@ async def next_to_do(
         after,
         limit,
     )
-    return [(row["record"], change_of(row["change"])) for row in rows]
+    return [(row["record"], row["change"]) for row in rows]
 
 
 async def leave_halfway(connection: Conn, run: UUID) -> None:
