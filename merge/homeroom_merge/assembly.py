@@ -17,6 +17,7 @@ from homeroom_merge.scrubbing import Scrubber
 from homeroom_merge.settings.model import Entity, Settings, Stage
 from homeroom_merge.shape import Shape
 from homeroom_merge.sides import Sides
+from homeroom_merge.sis.forking import Forkserver
 from homeroom_merge.sis.local import LocalSis
 from homeroom_merge.sis.sandboxed import SandboxedSis, opened_sandbox
 from homeroom_merge.sis.side import Sis
@@ -40,13 +41,14 @@ async def opened(
     basis: Basis = NO_BASIS,
     entities: Sequence[str] = (),
     schools: Sequence[str] = (),
-    *,
-    sandboxed: bool = False,
+    forkserver: Forkserver | None = None,
 ) -> AsyncIterator[Group]:
     """The group of a feed's enabled entities, or of those named, for all of its schools, or for those named.
 
-    `data_dir`: where backups are kept if settings name no place. `sandboxed`: connector and formatter run in a process
-    of their own. Raises AssemblyError, MissingSecretError, SealError, SourceError, SandboxError, HomeroomError,
+    `data_dir`: where backups are kept if settings name no place. `forkserver`: connector and formatter run in
+    processes of their own, which it forks.
+
+    Raises AssemblyError, MissingSecretError, SealError, SourceError, SandboxError, HomeroomError,
     OSError.
     """
     if strangers := set(schools) - set(settings.feed.schools):
@@ -66,7 +68,7 @@ async def opened(
         if unknown:
             raise AssemblyError(f"the settings enable no {', '.join(sorted(unknown))}")
         terms, sides = {}, {}
-        fields, sis_of = await _sis(settings, secrets, stack, sandboxed=sandboxed)
+        fields, sis_of = await _sis(settings, secrets, stack, forkserver)
         for name, entity in wanted.items():
             if entities and name not in entities:
                 continue
@@ -85,11 +87,11 @@ async def opened(
 
 
 async def _sis(
-    settings: Settings, secrets: Mapping[str, str], stack: AsyncExitStack, *, sandboxed: bool
+    settings: Settings, secrets: Mapping[str, str], stack: AsyncExitStack, forkserver: Forkserver | None
 ) -> tuple[Mapping[str, frozenset[str]], Callable[[str], Sis]]:
     """The members that the SIS can carry, by entity, and how each entity is reached."""
-    if sandboxed:
-        sandbox = await stack.enter_async_context(opened_sandbox(settings, secrets))
+    if forkserver is not None:
+        sandbox = await stack.enter_async_context(opened_sandbox(settings, secrets, forkserver))
         return sandbox.fields, lambda name: SandboxedSis(sandbox, name)
     source = source_of(settings, secrets)
     if source.close is not None:

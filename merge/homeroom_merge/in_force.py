@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import date, datetime
+from functools import lru_cache
 
 from homeroom_merge.refusal import RefusedError
 from homeroom_merge.settings.model import Settings
@@ -29,12 +30,16 @@ async def pushed_in_force(
 ) -> tuple[Settings, Pushed]:
     """The same, and as they were pushed. NoSettingsError, SettingsError."""
     pushed = await _of_day(connection, feed, now.date())
-    settings = read_settings(pushed.toml, overrides)
+    settings = _read(pushed.toml, tuple(overrides))
     # Only settings know the zone in which today is another day.
     if (today := now.astimezone(settings.feed.zone).date()) != now.date():
         pushed = await _of_day(connection, feed, today)
-        settings = read_settings(pushed.toml, overrides)
+        settings = _read(pushed.toml, tuple(overrides))
     return settings, pushed
+
+
+_read = lru_cache(maxsize=1_000)(read_settings)
+"""Nobody changes what was read, and workers ask again and again."""
 
 
 async def _of_day(connection: Conn, feed: str, day: date) -> Pushed:

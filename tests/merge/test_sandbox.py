@@ -3,6 +3,7 @@
 import json
 import os
 import textwrap
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -14,6 +15,7 @@ import pytest
 import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
+from psutil import Process
 
 from homeroom_merge.assembly import opened
 from homeroom_merge.formatters.formatter import Fault, Reading
@@ -22,6 +24,7 @@ from homeroom_merge.settings.model import Connector, Hub, Sandbox, Settings
 from homeroom_merge.settings.reading import read_settings
 from homeroom_merge.settings.start import as_toml
 from homeroom_merge.sis import wire
+from homeroom_merge.sis.forking import Forkserver
 from homeroom_merge.sis.local import LocalSis
 from homeroom_merge.sis.sandboxed import SandboxedSis, opened_sandbox
 from homeroom_merge.sis.side import SandboxError, Shown, Sis
@@ -140,6 +143,30 @@ def school(folder: Path, monkeypatch: pytest.MonkeyPatch) -> School:
     return School(folder)
 
 
+@pytest.fixture
+def forkserver(school: School) -> Iterator[Forkserver]:
+    forkserver = Forkserver()
+    yield forkserver
+    forkserver.close()
+
+
+async def test_where_children_are_forked_from_may_end_and_is_there_again(
+    school: School, forkserver: Forkserver
+) -> None:
+    async def keys() -> list[str]:
+        async with opened_sandbox(school.settings("mapping"), {}, forkserver) as sandbox:
+            shown = await SandboxedSis(sandbox, "Student").fetch(None)
+            return [reading.key async for reading, _ in shown.records]
+
+    with (school.folder / "mapping.toml").open("a") as file:
+        file.write("[Student.fields]\nlastName = 'No'\n")
+    assert await keys() == ["5", "7", "8"]
+    (number,) = (each for each in Process().children() if "sis.forkserver" in " ".join(each.cmdline()))
+    number.kill()
+    number.wait(10)
+    assert await keys() == ["5", "7", "8"]
+
+
 async def whole(sis: Sis) -> tuple[list[object], Shown]:
     shown = await sis.fetch(None)
     return [each async for each in shown.records], shown
@@ -150,19 +177,19 @@ TRIED = [name for place, name in enumerate(MISDEEDS) if place % 3 == 0 or "HOMER
 
 
 @pytest.mark.parametrize("name", TRIED)
-async def test_it_takes_down_its_own_run_and_no_other(school: School, name: str) -> None:
+async def test_it_takes_down_its_own_run_and_no_other(school: School, forkserver: Forkserver, name: str) -> None:
     misdeed, limits, reason = MISDEEDS[name]
     school.plant(misdeed)
     said = ""
 
     async def misbehave() -> None:
         nonlocal said
-        async with opened_sandbox(school.settings(limits=replace(SMALL, **limits)), {}) as sandbox:
+        async with opened_sandbox(school.settings(limits=replace(SMALL, **limits)), {}, forkserver) as sandbox:
             with pytest.raises(SandboxError) as failed:
                 await whole(SandboxedSis(sandbox, "Student"))
             said = str(failed.value)
 
-    async with opened_sandbox(school.settings(), {}) as other:
+    async with opened_sandbox(school.settings(), {}, forkserver) as other:
         honest = SandboxedSis(other, "Student")
         with anyio.fail_after(60):
             async with anyio.create_task_group() as tasks:
@@ -227,7 +254,7 @@ open({place}, "w").write(json.dumps(found))
 
 
 async def test_it_finds_nothing(
-    school: School, database_of_test: str, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+    school: School, forkserver: Forkserver, database_of_test: str, postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HOMEROOM_KEY", "hunter2")
     monkeypatch.setenv("OTHER_SIS_PASSWORD", "hunter2")
@@ -237,7 +264,7 @@ async def test_it_finds_nothing(
     place.chmod(0o777)
     code = SNOOP.replace("{socket}", repr(f"{socket_folder}/.s.PGSQL.5432"))
     school.plant(code.replace("{place}", repr(str(place / "it"))))
-    async with opened_sandbox(school.settings(), {"sis_password": "its own"}) as sandbox:
+    async with opened_sandbox(school.settings(), {"sis_password": "its own"}, forkserver) as sandbox:
         await whole(SandboxedSis(sandbox, "Student"))
     found = json.loads((place / "it").read_text())
     assert "hunter2" not in json.dumps(found)
@@ -264,7 +291,7 @@ def running_users() -> set[int]:
     return found
 
 
-async def test_whole_feeds_are_read_as_without_it(school: School) -> None:
+async def test_whole_feeds_are_read_as_without_it(school: School, forkserver: Forkserver) -> None:
     """Of each kind that needs no service: CSV, Ed-Fi, a database."""
     folder = school.folder
     (folder / "free.toml").write_text(MAPPING, encoding="utf-8")
@@ -295,7 +322,7 @@ async def test_whole_feeds_are_read_as_without_it(school: School) -> None:
         settings = replace(school.settings(), feed=feed, connector=Connector(kind, options))
         source = source_of(settings, {"sis_password": ""})
         read, shown = await whole(LocalSis(source.connector, source.formatters["Student"]))
-        async with opened_sandbox(settings, {"sis_password": ""}) as sandbox:
+        async with opened_sandbox(settings, {"sis_password": ""}, forkserver) as sandbox:
             sis = SandboxedSis(sandbox, "Student")
             assert (sis.abilities, sis.fields) == (source.connector.abilities, source.formatters["Student"].fields)
             also, told = await whole(sis)
@@ -342,7 +369,7 @@ def test_what_is_no_record_is_none(said: object, reading: Reading, at: int) -> N
 
 @pytest.mark.timeout(180)
 async def test_a_run_fails_with_the_reason_in_its_report_while_another_feed_is_merged(
-    school: School, database_of_test: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+    school: School, forkserver: Forkserver, database_of_test: str, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     school.plant("print('it was me'); self.eaten = [b'x' * 2**20 for _ in range(4096)]")
     async with open_core(database_of_test, CoreSettings(catalogue="roster")) as core, core.served():
@@ -357,7 +384,10 @@ async def test_a_run_fails_with_the_reason_in_its_report_while_another_feed_is_m
         ended: dict[str, Report] = {}
 
         async def merge(settings: Settings) -> None:
-            async with opened_state(database_of_test) as own, opened(settings, own, folder, sandboxed=True) as group:
+            async with (
+                opened_state(database_of_test) as own,
+                opened(settings, own, folder, forkserver=forkserver) as group,
+            ):
                 (course,) = await group.run(datetime.now(UTC))
                 assert course.report is not None
                 ended[settings.feed.name] = course.report

@@ -10,7 +10,7 @@ import asyncpg
 import pytest
 
 from homeroom_merge.connectors.sql import SqlDatabase
-from homeroom_merge.runners.noticing import notice_all
+from homeroom_merge.runners.noticing import listen, take_calls
 from homeroom_merge.runners.watching_hub import watch_hub
 from homeroom_merge.runners.webhook import Hooked
 from homeroom_merge.settings.model import Connector, Entity, Feed, Realtime
@@ -264,7 +264,8 @@ async def test_a_burst_on_the_hub_is_one_drain_and_the_webhook_is_there_meanwhil
     secrets = {**listening.settings.secrets, "webhook_secret": "RAVEN_HOOK"}
     settings = replace(listening.settings, realtime=realtime, secrets=secrets)
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(notice_all, settings, listening.pool, defer, defer_run, hooks)
+        tasks.start_soon(listen, settings, listening.pool, defer, defer_run)
+        tasks.start_soon(take_calls, settings, listening.pool, defer, hooks)
         await listening.until_held(1)
         for key in ("r1", "r2", "r3"):
             await listening.school.say(key, pupil())
@@ -282,5 +283,6 @@ async def test_nothing_is_noticed_where_realtime_is_not_enabled(listening: Liste
 
     off = replace(listening.settings, realtime=Realtime())
     with anyio.fail_after(PATIENCE_SECONDS):
-        await notice_all(off, listening.pool, never, never, {})
+        await listen(off, listening.pool, never, never)
+        await take_calls(off, listening.pool, never, {})
     assert await listening.heard() == {}

@@ -14,11 +14,14 @@ from homeroom_merge.command.worker import until_told
 from homeroom_merge.runners.queue import QUEUES
 from homeroom_merge.runners.work import Means
 from homeroom_merge.runners.worker import Pace, Worker
+from homeroom_merge.sis.forking import Forkserver
 
 PACE = Pace(tick_seconds=0.2, poll_seconds=0.5, silent_seconds=2.0, grace_seconds=0.2)
 
 if __name__ == "__main__":
     url, data_dir, clock = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
-    means = Means(url, data_dir, lambda: datetime.fromisoformat(clock.read_text()), beat_seconds=0.3)
+    means = Means(
+        url, data_dir, lambda: datetime.fromisoformat(clock.read_text()), beat_seconds=0.3, forkserver=Forkserver()
+    )
     asyncio.run(until_told(Worker(means, QUEUES, 2, PACE)))

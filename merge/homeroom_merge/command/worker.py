@@ -5,8 +5,10 @@ import json
 import logging
 import re
 import signal
+import socket
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Annotated, Any
 from uuid import UUID
@@ -41,12 +43,15 @@ from homeroom_merge.runners.queue import QUEUES
 from homeroom_merge.runners.work import Means
 from homeroom_merge.runners.worker import GRACE_SECONDS, Pace, Worker
 from homeroom_merge.settings.model import Settings
+from homeroom_merge.sis.forking import Forkserver
 from homeroom_merge.store import beats, jobs, nights, place, queue_schema
 from homeroom_merge.store.jobs import JobRow
 from homeroom_merge.store.nights import Noted
 from homeroom_merge.store.schema import OtherSchemaError
 
 app = typer.Typer()
+
+log = structlog.get_logger()
 
 _JOB = re.compile("[0-9]{1,18}")
 _TOLD = "its worker was told to end it"
@@ -58,6 +63,9 @@ def worker(
         str, typer.Option(help="Which jobs it takes, with commas between. Each queue needs a worker somewhere.")
     ] = ",".join(QUEUES),
     concurrency: Annotated[int, typer.Option(min=1, max=64, help="So many jobs at once.")] = 2,
+    webhook: Annotated[
+        str, typer.Option(metavar="HOST:PORT", help="Take the signed calls of SISs here; behind a proxy with TLS.")
+    ] = "",
     grace_seconds: Annotated[
         float, typer.Option(min=0, max=3_600, help="So long running jobs may go on once it is told to stop.")
     ] = GRACE_SECONDS,
@@ -70,12 +78,31 @@ def worker(
         raise typer.BadParameter(f"there is no {', '.join(sorted(strangers))}; there are {', '.join(QUEUES)}")
     _log_to_stderr()
     try:
-        with place.database(database_url, data_dir) as url:
-            means = Means(url, data_dir, lambda: datetime.now(UTC), tell=_tell, drain=drain)
-            asyncio.run(until_told(Worker(means, taken, concurrency, Pace(grace_seconds=grace_seconds))))
+        with place.database(database_url, data_dir) as url, _listening(webhook) as listening:
+            means = Means(url, data_dir, lambda: datetime.now(UTC), tell=_tell, drain=drain, forkserver=Forkserver())
+            pace = Pace(grace_seconds=grace_seconds)
+            asyncio.run(until_told(Worker(means, taken, concurrency, pace, listening)))
     except (OSError, OtherSchemaError) as refused:
         err.print(f"homeroom-merge: {refused}", style="red", markup=False, highlight=False, soft_wrap=True)
         raise typer.Exit(1) from None
+
+
+@contextmanager
+def _listening(place: str) -> Iterator[socket.socket | None]:
+    """A socket at HOST:PORT; None for nowhere. OSError."""
+    if not place:
+        yield None
+        return
+    host, _, port = place.rpartition(":")
+    if not (host and port.isdigit() and int(port) < 2**16):
+        raise typer.BadParameter(f"{place} is no HOST:PORT, as in 127.0.0.1:8300", param_hint="--webhook")
+    with socket.create_server((host.strip("[]"), int(port)), family=_family(host)) as listening:
+        log.info("called_at", url=f"http://{host}:{listening.getsockname()[1]}/hooks/FEED/ENTITY")
+        yield listening
+
+
+def _family(host: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in host else socket.AF_INET
 
 
 async def until_told(worker: Worker) -> None:

@@ -1,5 +1,6 @@
 """Who looks at the clock: one worker of all, which hands out the nights that have begun and what was left lying."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -8,12 +9,16 @@ import asyncpg
 import structlog
 from procrastinate import App
 
-from homeroom_merge.in_force import NoSettingsError, pushed_in_force
+from homeroom_merge.feed_secrets import stored_secrets
+from homeroom_merge.in_force import pushed_in_force
+from homeroom_merge.refusal import RefusedError
 from homeroom_merge.runners import queue
+from homeroom_merge.runners.hooks import tell_overdue
+from homeroom_merge.runners.keeping import InForce, Keeper
 from homeroom_merge.runners.nights import Night, begun
+from homeroom_merge.runners.overdue import overdue
 from homeroom_merge.runners.reaper import reap
 from homeroom_merge.runners.work import Means, standstill
-from homeroom_merge.settings.model import SettingsError
 from homeroom_merge.store import jobs, nights, triggers
 from homeroom_merge.store.settings import Pushed
 
@@ -25,46 +30,73 @@ _SWEEP_SECONDS = 600.0
 
 @dataclass(slots=True)
 class Clock:
-    """Looks every so many seconds. `silent_seconds`: who has not been heard of for so long is dead."""
+    """Looks every so many seconds. `silent_seconds`: who has not been heard of for so long is dead.
+
+    `listening`: kept by the one that leads; `calls`: kept by each that is called.
+    """
 
     means: Means
     connection: asyncpg.Connection
     app: App
     tick_seconds: float
     silent_seconds: float
+    listening: Keeper
+    calls: Keeper | None
     _swept_at: float = field(default=float("-inf"))
 
     async def run(self) -> None:
         """Until it is cancelled, or the database goes away. Where another worker looks, this one waits to take over."""
-        while True:
-            if await nights.lead(self.connection):
-                await self._tick()
-            await anyio.sleep(self.tick_seconds)
+        try:
+            while True:
+                leads = await nights.lead(self.connection)
+                if leads or self.calls is not None:
+                    feeds = await self._feeds()
+                    if leads:
+                        going = {feed: each for feed, each in feeds.items() if not await self._is_still(feed, each)}
+                        await self._tick(going)
+                        self.listening.keep(going)
+                    if self.calls is not None:
+                        self.calls.keep(feeds)
+                await anyio.sleep(self.tick_seconds)
+        finally:
+            await self.listening.close()
+            if self.calls is not None:
+                await self.calls.close()
 
-    async def _tick(self) -> None:
-        still = set()
+    async def _feeds(self) -> dict[str, InForce]:
+        """Those whose settings can be used."""
+        found: dict[str, InForce] = {}
         for feed in await nights.feeds(self.connection):
             try:
-                if await self._is_still(feed):
-                    still.add(feed)
-            except (SettingsError, NoSettingsError) as fault:
-                still.add(feed)
+                found[feed] = InForce(*await pushed_in_force(self.connection, feed, self.means.clock()))
+            except RefusedError as fault:
                 log.error("settings_cannot_be_used", feed=feed, because=str(fault))
+        return found
+
+    async def _tick(self, going: Mapping[str, InForce]) -> None:
+        """`going`: feeds that run by themselves now."""
         for feed, day in await nights.hand_out(self.connection, lambda *night: queue.defer_nightly(self.app, *night)):
             log.info("night_begins", feed=feed, date=day.isoformat())
-        await reap(self.connection, self.app, self.silent_seconds, still)
+        await reap(self.connection, self.app, self.silent_seconds, going)
         if anyio.current_time() >= self._swept_at + _SWEEP_SECONDS:
             self._swept_at = anyio.current_time()
             for feed, entity in await triggers.subjects(self.connection):
-                if feed not in still:
+                if feed in going:
                     await queue.defer_drain(self.app, feed, entity)
+            await self._tell_overdue(going)
             await queue.forget_old(self.app)
             await jobs.forget(self.connection)
 
-    async def _is_still(self, feed: str) -> bool:
+    async def _tell_overdue(self, going: Mapping[str, InForce]) -> None:
+        for late in await overdue(self.connection, self.means.clock()):
+            if late.feed in going:
+                log.warning("feed_overdue", feed=late.feed, since=late.since.isoformat())
+                secrets = await stored_secrets(self.connection, late.feed)
+                await tell_overdue(self.connection, going[late.feed].settings, late.since, secrets)
+
+    async def _is_still(self, feed: str, in_force: InForce) -> bool:
         """Note the night that has begun. Whether nothing of the feed runs by itself."""
-        now = self.means.clock()
-        settings, pushed = await pushed_in_force(self.connection, feed, now)
+        now, (settings, pushed) = self.means.clock(), in_force
         still = await standstill(self.connection, settings, now)
         night = begun(settings.feed, now)
         if night is not None and _counts(night, pushed, now):

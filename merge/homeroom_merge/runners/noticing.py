@@ -13,26 +13,39 @@ from homeroom_merge.runners.webhook import Hooked, hooked
 from homeroom_merge.settings.model import Settings
 
 
-async def notice_all(
-    settings: Settings, pool: asyncpg.Pool, defer: Defer, defer_run: DeferRun, hooks: MutableMapping[str, Hooked]
-) -> None:
-    """Until cancelled; at once over where realtime is not enabled. `hooks`: those of the one `webhook_app`.
+async def listen(settings: Settings, pool: asyncpg.Pool, defer: Defer, defer_run: DeferRun) -> None:
+    """To the hub, and to the folder that files are dropped into: one worker of all does. As `take_calls` ends.
 
     Raises, perhaps in a group, what a person must mend: AssemblyError, MissingSecretError, SourceError, MappingFaults,
     OSError of a file that settings name.
     """
-    said, feed = settings.realtime, settings.feed.name
-    if not said.enabled:
+    if not settings.realtime.enabled:
         return
-    debouncer = Debouncer(feed, defer, Debounce(said.debounce_seconds, said.debounce_seconds_max))
-    if said.webhook:
-        async with pool.acquire() as connection:
-            hooks[feed] = hooked(settings, await stored_secrets(connection, feed), debouncer.notice)
+    debouncer = _debouncer(settings, defer)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(debouncer.run)
+        tasks.start_soon(watch_hub, settings, pool, debouncer.notice)
+        if settings.realtime.folder:
+            tasks.start_soon(watch_folder, settings, pool, defer_run)
+
+
+async def take_calls(settings: Settings, pool: asyncpg.Pool, defer: Defer, hooks: MutableMapping[str, Hooked]) -> None:
+    """Of the SIS, by the `webhook_app` that has these hooks; until cancelled, at once over where nothing is enabled.
+
+    Raises MissingSecretError, SealError.
+    """
+    feed = settings.feed.name
+    if not (settings.realtime.enabled and settings.realtime.webhook):
+        return
+    debouncer = _debouncer(settings, defer)
+    async with pool.acquire() as connection:
+        hooks[feed] = hooked(settings, await stored_secrets(connection, feed), debouncer.notice)
     try:
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(debouncer.run)
-            tasks.start_soon(watch_hub, settings, pool, debouncer.notice)
-            if said.folder:
-                tasks.start_soon(watch_folder, settings, pool, defer_run)
+        await debouncer.run()
     finally:
         hooks.pop(feed, None)
+
+
+def _debouncer(settings: Settings, defer: Defer) -> Debouncer:
+    said = settings.realtime
+    return Debouncer(settings.feed.name, defer, Debounce(said.debounce_seconds, said.debounce_seconds_max))

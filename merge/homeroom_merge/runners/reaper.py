@@ -15,11 +15,11 @@ _ATTEMPTS_MAX = 5
 """A job that takes its worker down each time is not done for ever."""
 
 
-async def reap(connection: Conn, app: App, silent_seconds: float, still: Collection[str]) -> None:
-    """Have what is silent for so long rolled up, or done again. `still`: feeds of which nothing runs by itself."""
+async def reap(connection: Conn, app: App, silent_seconds: float, going: Collection[str]) -> None:
+    """Have what is silent for so long rolled up, or done again. `going`: feeds that run by themselves now."""
     await _jobs(connection, app, silent_seconds)
     for run in await beats.silent(connection, silent_seconds):
-        if run.feed in still or await jobs.goes_on(connection, run.feed):
+        if run.feed not in going or await jobs.goes_on(connection, run.feed):
             continue  # who begins next on the entity rolls it up
         if await queue.defer_drain(app, run.feed, run.entity) is not None:
             log.warning("run_was_cut_off", run=str(run.run), feed=run.feed, entity=run.entity)

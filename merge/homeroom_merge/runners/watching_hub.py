@@ -93,7 +93,7 @@ class Listener:
             for entity in self.entities[name] if what.versions else ():
                 subject = (await seen.find_subject(connection, self.feed, entity)).number
                 if news := await seen.hub_news(connection, subject, what.versions):
-                    await triggers.raise_(connection, subject, "hub", news)
+                    await triggers.raise_on_hub(connection, subject, {key: what.versions[key] for key in news})
                     dirty.add(entity)
         return dirty
 

@@ -22,6 +22,7 @@ from homeroom_merge.runners.asked import Asked
 from homeroom_merge.runners.nights import blackout
 from homeroom_merge.runners.queue import MANUAL, NIGHTLY
 from homeroom_merge.settings.model import Settings
+from homeroom_merge.sis.forking import Forkserver
 from homeroom_merge.store import beats, jobs, nights, place
 from homeroom_merge.store.connection import Conn, connect
 from homeroom_merge.store.settings import find_pause
@@ -44,7 +45,10 @@ class CutShortError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Means:
-    """What every job of a worker needs. `tell`: is told how runs ended; `drain`: merges what is dirty."""
+    """What every job of a worker needs. `tell`: is told how runs ended; `drain`: merges what is dirty.
+
+    `forkserver`: of the processes that connectors and formatters have to themselves.
+    """
 
     database_url: str
     data_dir: Path
@@ -52,7 +56,7 @@ class Means:
     beat_seconds: float = 10.0
     tell: Tell | None = None
     drain: Drain | None = None
-    sandboxed: bool = True
+    forkserver: Forkserver | None = None
 
 
 async def nightly(means: Means, job: int, feed: str, day: date) -> None:
@@ -197,7 +201,7 @@ async def _working(means: Means, connection: asyncpg.Connection, job: int, asked
         basis=basis,
         entities=asked.entities,
         schools=asked.schools,
-        sandboxed=means.sandboxed,
+        forkserver=means.forkserver,
     ) as group:
         yield Work(means, connection, job, settings, group)
 

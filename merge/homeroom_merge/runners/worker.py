@@ -2,7 +2,8 @@
 
 import asyncio
 import datetime as dt
-from collections.abc import Awaitable, Sequence
+import socket
+from collections.abc import Awaitable, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,15 +19,20 @@ from procrastinate.jobs import Status
 from homeroom_merge.runners import queue, work
 from homeroom_merge.runners.asked import Asked
 from homeroom_merge.runners.clock import Clock
+from homeroom_merge.runners.keeping import Keeper
+from homeroom_merge.runners.noticing import listen, take_calls
 from homeroom_merge.runners.queue import MANUAL, NIGHTLY, REALTIME
+from homeroom_merge.runners.serving import serve
+from homeroom_merge.runners.webhook import Hooked, webhook_app
 from homeroom_merge.runners.work import REFUSALS, CutShortError, Means
 from homeroom_merge.store import jobs, place, queue_schema
-from homeroom_merge.store.connection import connect
+from homeroom_merge.store.connection import connect, pooled
 
 log = structlog.get_logger()
 
 GRACE_SECONDS = 30.0
 _AGAIN_SECONDS = 2.0
+_LISTENERS_CONNECTIONS_MAX = 4
 _SAID_MAX = 500
 _LOST = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, ConnectorException)
 
@@ -52,10 +58,19 @@ class Worker:
     queues: Sequence[str]
     concurrency: int
     pace: Pace
+    webhook: socket.socket | None = None
+    """Where it is called; None: it is not."""
     cut: set[int] = field(default_factory=set)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Until it is told to stop. OtherSchemaError."""
+        try:
+            await self._run_again(stop)
+        finally:
+            if self.means.forkserver is not None:
+                self.means.forkserver.close()
+
+    async def _run_again(self, stop: asyncio.Event) -> None:
         while not stop.is_set():
             try:
                 await self._run(stop)
@@ -68,19 +83,40 @@ class Worker:
         """As long as the database is there."""
         async with place.opened(self.means.database_url) as connection:
             await queue_schema.apply(connection)
-            async with queue.open_queue(self.means.database_url, self.concurrency + 3) as app:
+            async with (
+                queue.open_queue(self.means.database_url, self.concurrency + 3) as app,
+                pooled(self.means.database_url, _LISTENERS_CONNECTIONS_MAX) as pool,
+            ):
                 self._register(app)
                 await self._put_back(app)
                 self.cut.clear()
+                hooks: dict[str, Hooked] = {}
+                clock = self._clock(app, connection, pool, hooks)
+                others: list[Coroutine[None, None, object]] = [clock.run(), self._mend(app), stop.wait()]
+                if self.webhook is not None:
+                    others.append(serve(webhook_app(pool, hooks), self.webhook.dup()))
                 log.info("worker_ready", queues=list(self.queues), concurrency=self.concurrency)
-                clock = Clock(self.means, connection, app, self.pace.tick_seconds, self.pace.silent_seconds)
-                await self._until_one_ends(app, clock, stop)
+                await self._until_one_ends(app, others)
                 await self._put_back(app)
 
-    async def _until_one_ends(self, app: App, clock: Clock, stop: asyncio.Event) -> None:
+    def _clock(self, app: App, connection: asyncpg.Connection, pool: asyncpg.Pool, hooks: dict[str, Hooked]) -> Clock:
+        """With those who listen, and those whom the SIS calls."""
+
+        async def defer(feed: str, entity: str) -> None:
+            await queue.defer_drain(app, feed, entity)
+
+        async def defer_run(feed: str, entities: Sequence[str]) -> None:
+            await queue.defer_manual(app, Asked(feed, "its folder", entities))
+
+        listening = Keeper(lambda settings: listen(settings, pool, defer, defer_run))
+        calls = None if self.webhook is None else Keeper(lambda settings: take_calls(settings, pool, defer, hooks))
+        told = self.pace.tick_seconds, self.pace.silent_seconds
+        return Clock(self.means, connection, app, *told, listening, calls)
+
+    async def _until_one_ends(self, app: App, coroutines: Sequence[Coroutine[None, None, object]]) -> None:
         """Taking jobs ends last, and in good order: what runs has its time of grace. Raises what the others raise."""
         taking = asyncio.create_task(self._take(app))
-        others = [asyncio.create_task(each) for each in (clock.run(), self._mend(app), stop.wait())]
+        others = [asyncio.create_task(each) for each in coroutines]
         done, _ = await asyncio.wait((taking, *others), return_when=asyncio.FIRST_COMPLETED)
         taking.cancel()
         for each in others:

@@ -9,7 +9,7 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import orjson
 
@@ -164,9 +164,8 @@ def _is_closed(path: str) -> bool:
     return not os.access(path, os.R_OK)
 
 
-def main(descriptor: int, parent: int, confinement: Mapping[str, Any]) -> None:
+def main(descriptor: int, parent: int, told: Confinement) -> None:
     """The whole life of the process."""
-    told = Confinement(**confinement)
     with socket.socket(fileno=descriptor) as ours, ours.makefile("rb") as come, ours.makefile("wb") as go:
         pipe = Pipe(come, go)
         try:

@@ -46,9 +46,14 @@ def confine(told: Confinement, parent: int) -> None:
         _limit(resource.RLIMIT_CPU, told.cpu_seconds_max, told.cpu_seconds_max + _TO_END_SECONDS)
         _prctl(_PR_SET_NO_NEW_PRIVS, 1)
         _prctl(_PR_SET_DUMPABLE, 0)
-        _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        die_with(parent)
     except (OSError, ValueError) as fault:
         raise ConfinementError(f"the system does not let a run be confined: {fault}") from fault
+
+
+def die_with(parent: int) -> None:
+    """End with the parent, however it ends; at once if it is gone already. OSError."""
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         os._exit(1)
 

@@ -9,6 +9,7 @@ from homeroom_merge.plan import Kind
 from homeroom_merge.settings.model import Settings
 from homeroom_merge.sis import wire
 from homeroom_merge.sis.confinement import ConfinementError
+from homeroom_merge.sis.forking import Forkserver
 from homeroom_merge.sis.side import Draft, Outcome, Placed, SandboxError, Shown, Standing
 from homeroom_merge.sis.spawned import Spawned
 from homeroom_merge.sis.users import UsersError
@@ -21,7 +22,8 @@ class Sandbox:
     A child that has ended or was given up in the middle of an answer is replaced when something is asked again.
     """
 
-    def __init__(self, settings: Settings, secrets: Mapping[str, str]) -> None:
+    def __init__(self, settings: Settings, secrets: Mapping[str, str], forkserver: Forkserver) -> None:
+        self._forkserver = forkserver
         self._limits = settings.sandbox
         self._told = {
             "kind": settings.connector.kind,
@@ -47,7 +49,7 @@ class Sandbox:
     async def _start(self) -> Spawned:
         await self.close()
         try:
-            self._child = child = await Spawned.start(self._limits)
+            self._child = child = await Spawned.start(self._forkserver, self._limits)
         except (UsersError, ConfinementError) as fault:
             raise SandboxError(str(fault)) from fault
         said = await child.answer(self._told)
@@ -77,9 +79,11 @@ class Sandbox:
 
 
 @asynccontextmanager
-async def opened_sandbox(settings: Settings, secrets: Mapping[str, str]) -> AsyncIterator[Sandbox]:
+async def opened_sandbox(
+    settings: Settings, secrets: Mapping[str, str], forkserver: Forkserver
+) -> AsyncIterator[Sandbox]:
     """`secrets`: what the connector needs of them, by name. SandboxError, OSError."""
-    sandbox = Sandbox(settings, secrets)
+    sandbox = Sandbox(settings, secrets, forkserver)
     try:
         await sandbox.open()
         yield sandbox

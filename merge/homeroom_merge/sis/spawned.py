@@ -1,34 +1,25 @@
 """One child process: how it is started, asked, ended, and why it ended."""
 
 import asyncio
-import json
 import os
 import signal
 import socket
-import subprocess
-import sys
 import tempfile
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
-from contextlib import ExitStack, aclosing, asynccontextmanager, contextmanager, suppress
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager
+from dataclasses import asdict
 from shutil import rmtree
-from typing import cast
 
 import anyio
 
 from homeroom_merge.settings.model import Sandbox
 from homeroom_merge.sis import wire
-from homeroom_merge.sis.confinement import close_to_others
+from homeroom_merge.sis.confinement import Confinement, close_to_others
+from homeroom_merge.sis.forking import Child, Forkserver, kept_environment
 from homeroom_merge.sis.side import SandboxError
 from homeroom_merge.sis.users import own_user
 from homeroom_merge.values import Json
 
-_START = (
-    "import json,sys;said=json.loads(sys.argv[1]);sys.path[:]=said.pop('path');"
-    "from homeroom_merge.sis.child import main;main(**said)"
-)
-_KEPT = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "LD_LIBRARY_PATH", "SSL_CERT_FILE", "SSL_CERT_DIR",
-         "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy")  # fmt: skip
-"""Variables that a connector may need to reach a SIS at all."""
 _PRINTED_BYTES_MAX = 64 * 2**20
 _TOLD_CHARACTERS = 300
 _SECONDS_TO_END = 5
@@ -38,87 +29,81 @@ _OS_FAULTS: Mapping[str, type[OSError]] = {
 }
 
 
-class _Watch(asyncio.SubprocessProtocol):
-    """What a process prints, the last of it, and that it has ended."""
+class _Printed(asyncio.Protocol):
+    """The last of what a process prints; it ends if that is too much."""
 
     def __init__(self, bytes_max: int) -> None:
-        self.exited, self.silent = asyncio.Event(), asyncio.Event()
-        self.printed_bytes = 0
+        self.silent = asyncio.Event()
+        self.bytes = 0
         self.kept = b""
-        self._bytes_max, self._open = bytes_max, 2
-        self.transport: asyncio.SubprocessTransport | None = None
-        self.writer: asyncio.StreamWriter | None = None
+        self.child: Child | None = None
+        self._bytes_max = bytes_max
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = cast(asyncio.SubprocessTransport, transport)
-
-    def pipe_data_received(self, fd: int, data: bytes) -> None:
-        self.printed_bytes += len(data)
+    def data_received(self, data: bytes) -> None:
+        self.bytes += len(data)
         self.kept = (self.kept + data)[-self._bytes_max :]
-        if self.printed_bytes > _PRINTED_BYTES_MAX and self.transport is not None:
-            with suppress(ProcessLookupError):
-                self.transport.kill()
+        if self.bytes > _PRINTED_BYTES_MAX and self.child is not None:
+            self.child.signal(signal.SIGKILL)
 
-    def pipe_connection_lost(self, fd: int, exc: Exception | None) -> None:
-        self._open -= 1
-        if not self._open:
-            self.silent.set()
-
-    def process_exited(self) -> None:
-        """Processes that it leaves behind may have its pipe, and hold it open."""
-        self.exited.set()
-        if self.writer is not None:
-            asyncio.get_running_loop().call_later(_SECONDS_TO_ARRIVE, self.writer.close)
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.silent.set()
 
 
 class Spawned:
     """A child under its limits. Once something has gone wrong with it, it is `broken`, and good for nothing more."""
 
-    def __init__(self, limits: Sandbox, watch: _Watch, stack: ExitStack) -> None:
-        self._limits, self._watch, self._stack = limits, watch, stack
+    def __init__(self, limits: Sandbox, stack: AsyncExitStack) -> None:
+        self._limits, self._stack = limits, stack
         self._deadline = anyio.current_time() + limits.seconds_max
         self.broken = False
+        self._printed = _Printed(limits.output_kib_max * 1024)
+        self._child: Child
         self._reader: asyncio.StreamReader
         self._writer: asyncio.StreamWriter
+        self._output: asyncio.ReadTransport
 
     @classmethod
-    async def start(cls, limits: Sandbox) -> "Spawned":
+    async def start(cls, forkserver: Forkserver, limits: Sandbox) -> "Spawned":
         """One that waits to be told what it is for. OSError, UsersError, ConfinementError."""
-        with ExitStack() as stack:
-            user, group = await asyncio.to_thread(stack.enter_context, own_user())
-            if user is None:
+        async with AsyncExitStack() as stack:
+            user, group = stack.enter_context(own_user())
+            if user is None or group is None:
                 close_to_others()
+            else:
+                await forkserver.end_all(user, group)
+                stack.push_async_callback(forkserver.end_all, user, group)
             folder = stack.enter_context(_folder(user, group))
-            watch = _Watch(limits.output_kib_max * 1024)
-            ours, theirs = socket.socketpair()
-            with theirs:
-                confinement = {
-                    "memory_bytes_max": limits.memory_mib_max * 2**20,
-                    "cpu_seconds_max": limits.cpu_seconds_max,
-                    "user": user,
-                    "group": group,
-                }
-                told = {"descriptor": theirs.fileno(), "parent": os.getpid(), "confinement": confinement}
-                await asyncio.get_running_loop().subprocess_exec(
-                    lambda: watch,
-                    *(sys.executable, "-I", "-B", "-u", "-c", _START, json.dumps({"path": _path(), **told})),
-                    stdin=subprocess.DEVNULL,
-                    env=_environment(folder),
-                    pass_fds=(theirs.fileno(),),
-                    start_new_session=True,
-                )
-            spawned = cls(limits, watch, stack.pop_all())
-            spawned._reader, spawned._writer = await asyncio.open_unix_connection(sock=ours)
-            watch.writer = spawned._writer
+            confinement = Confinement(limits.memory_mib_max * 2**20, limits.cpu_seconds_max, user, group)
+            spawned = cls(limits, stack.pop_all())
+            await spawned._fork(forkserver, {"environment": _environment(folder), "confinement": asdict(confinement)})
             return spawned
+
+    async def _fork(self, forkserver: Forkserver, asked: Mapping[str, object]) -> None:
+        ours, theirs = socket.socketpair()
+        output, printed = os.pipe()
+        try:
+            self._child = self._printed.child = await forkserver.fork(asked, theirs.fileno(), printed)
+        except BaseException:
+            ours.close()
+            os.close(output)
+            await self._stack.aclose()
+            raise
+        finally:
+            theirs.close()
+            os.close(printed)
+        self._reader, self._writer = await asyncio.open_unix_connection(sock=ours)
+        loop = asyncio.get_running_loop()
+        self._output, _ = await loop.connect_read_pipe(lambda: self._printed, os.fdopen(output, "rb"))
+        # Processes that it leaves behind may have its pipe, and hold it open.
+        self._child.call_when_exited(lambda: loop.call_later(_SECONDS_TO_ARRIVE, self._writer.close))
 
     @property
     def has_ended(self) -> bool:
-        return self._watch.exited.is_set()
+        return self._child.exited.is_set()
 
     def printed(self) -> str:
         """What it has printed since it was asked last, cut at its limit."""
-        kept, self._watch.kept = self._watch.kept, b""
+        kept, self._printed.kept = self._printed.kept, b""
         return kept.decode(errors="replace").replace("\0", "�")
 
     async def asked(self, what: Mapping[str, object]) -> AsyncGenerator[Json, None]:
@@ -158,13 +143,12 @@ class Spawned:
             raise await self._ended(f"did not answer within {self._limits.answer_seconds_max} s") from None
         except (asyncio.IncompleteReadError, ConnectionError):
             with anyio.move_on_after(_SECONDS_TO_END):
-                await self._watch.exited.wait()
+                await self._child.exited.wait()
             raise await self._ended(self._why()) from None
 
     def _why(self) -> str:
-        transport = self._watch.transport
-        code = None if transport is None else transport.get_returncode()
-        if self._watch.printed_bytes > _PRINTED_BYTES_MAX:
+        code = self._child.exit_code
+        if self._printed.bytes > _PRINTED_BYTES_MAX:
             return f"printed more than {_PRINTED_BYTES_MAX // 2**20} MiB"
         match code:
             case None:
@@ -191,7 +175,7 @@ class Spawned:
     async def _ended(self, why: str) -> SandboxError:
         """End it; why, with what it printed last."""
         await self.end(at_once=True)
-        said = self._watch.kept.decode(errors="replace").replace("\0", "�").strip()[-_TOLD_CHARACTERS:]
+        said = self._printed.kept.decode(errors="replace").replace("\0", "�").strip()[-_TOLD_CHARACTERS:]
         return SandboxError(f"the connector or formatter {why}" + (f"; what it printed last: {said}" if said else ""))
 
     async def end(self, *, at_once: bool = False) -> None:
@@ -201,20 +185,13 @@ class Spawned:
             self._writer.close()
             for number in (*(() if at_once else (None,)), signal.SIGTERM, signal.SIGKILL):
                 if number is not None:
-                    self._signal(number)
+                    self._child.signal(number)
                 with anyio.move_on_after(_SECONDS_TO_END):
-                    await self._watch.exited.wait()
-            await asyncio.to_thread(self._stack.close)
+                    await self._child.exited.wait()
+            await self._stack.aclose()
             with anyio.move_on_after(_SECONDS_TO_END):
-                await self._watch.silent.wait()
-            if self._watch.transport is not None:
-                self._watch.transport.close()
-
-    def _signal(self, number: signal.Signals) -> None:
-        """To all of its group, which may outlive it."""
-        assert self._watch.transport is not None, "it was started"
-        with suppress(ProcessLookupError):
-            os.killpg(self._watch.transport.get_pid(), number)
+                await self._printed.silent.wait()
+            self._output.close()
 
 
 @contextmanager
@@ -230,10 +207,4 @@ def _folder(user: int | None, group: int | None) -> Iterator[str]:
 
 
 def _environment(folder: str) -> Mapping[str, str]:
-    """`MALLOC_ARENA_MAX`: each thread would take its share of the address space, used or not."""
-    kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
-    return {**kept, "TMPDIR": folder, "HOME": folder, "MALLOC_ARENA_MAX": "2"}
-
-
-def _path() -> list[str]:
-    return [os.path.abspath(each) for each in sys.path if each]
+    return {**kept_environment(), "TMPDIR": folder, "HOME": folder}

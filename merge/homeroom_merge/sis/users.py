@@ -3,8 +3,6 @@
 import fcntl
 import os
 import random
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,9 +11,6 @@ USERS = "HOMEROOM_MERGE_SANDBOX_USERS"
 _USUAL = "60600-60999"
 """Numbers that neither distributions nor systemd give to anybody."""
 _TAKEN = Path("/run/homeroom-merge/users")
-_END_ALL = (
-    "import os,sys;u,g=map(int,sys.argv[1:]);os.setgroups([]);os.setresgid(g,g,g);os.setresuid(u,u,u);os.kill(-1,9)"
-)
 
 
 class UsersError(Exception):
@@ -35,9 +30,9 @@ def users() -> range | None:
 
 @contextmanager
 def own_user() -> Iterator[tuple[int | None, int | None]]:
-    """A user that no other run has meanwhile, and the group of them all; whatever it still runs at the end is killed.
+    """A user that no other run has meanwhile, and the group of them all. None, None: that of the parent.
 
-    None, None: that of the parent. UsersError, OSError.
+    What it still runs from before, and at the end, is for the caller to kill. UsersError, OSError.
     """
     among = users()
     if among is None:
@@ -46,10 +41,8 @@ def own_user() -> Iterator[tuple[int | None, int | None]]:
     _TAKEN.mkdir(mode=0o700, parents=True, exist_ok=True)
     descriptor, user = _taken(among)
     try:
-        _end_all(user, among[0])
         yield user, among[0]
     finally:
-        _end_all(user, among[0])
         os.close(descriptor)
 
 
@@ -64,12 +57,3 @@ def _taken(among: range) -> tuple[int, int]:
         else:
             return descriptor, user
     raise UsersError(f"all {len(among)} users of {USERS} have runs: give more")
-
-
-def _end_all(user: int, group: int) -> None:
-    """At once, so that nothing which forks meanwhile is missed. UsersError."""
-    command = [sys.executable, "-I", "-S", "-c", _END_ALL, str(user), str(group)]
-    done = subprocess.run(command, env={}, capture_output=True, text=True, timeout=60, check=False)  # noqa: S603 # ours
-    said = done.stderr.strip().rpartition("\n")[2]
-    if done.returncode and "ProcessLookupError" not in said:
-        raise UsersError(f"the processes of the user {user} cannot be ended: {said}; {USERS}=none does without")

@@ -1,0 +1,58 @@
+"""One task for each feed that lives as long as the feed's settings: anew when they change, and when it fails."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import NamedTuple
+
+import anyio
+import structlog
+
+from homeroom_merge.settings.model import Settings
+from homeroom_merge.store.settings import Pushed
+
+log = structlog.get_logger()
+
+_AGAIN_SECONDS = 60.0
+
+
+class InForce(NamedTuple):
+    """Settings, and as they were pushed."""
+
+    settings: Settings
+    pushed: Pushed
+
+
+class Keeper:
+    """`work`: what is done for a feed until it is cancelled; whoever has nothing to do returns."""
+
+    def __init__(self, work: Callable[[Settings], Awaitable[None]], again_seconds: float = _AGAIN_SECONDS) -> None:
+        self._work, self._again_seconds = work, again_seconds
+        self._kept: dict[str, tuple[Pushed, asyncio.Task[None]]] = {}
+
+    def keep(self, feeds: Mapping[str, InForce]) -> None:
+        """Just these feeds, by these settings, from now on."""
+        for feed, (pushed, task) in list(self._kept.items()):
+            if feed not in feeds or feeds[feed].pushed != pushed:
+                task.cancel()
+                del self._kept[feed]
+        for feed in feeds.keys() - self._kept.keys():
+            settings, pushed = feeds[feed]
+            self._kept[feed] = pushed, asyncio.create_task(self._keep_on(settings))
+
+    async def close(self) -> None:
+        """Nothing is done for any feed."""
+        tasks = [task for _, task in self._kept.values()]
+        self._kept.clear()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _keep_on(self, settings: Settings) -> None:
+        while True:
+            try:
+                await self._work(settings)
+            except Exception:  # whatever it is, other feeds go on, and this one is tried again
+                log.exception("nobody_listens", feed=settings.feed.name, again_seconds=self._again_seconds)
+                await anyio.sleep(self._again_seconds)
+            else:
+                return
