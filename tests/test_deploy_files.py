@@ -153,7 +153,8 @@ def test_compose_files_start_what_exists(path: Path) -> None:
 def check_command(arguments: list[str], of: typer.Typer = app) -> None:
     """Fails unless `homeroom`, or another, has this command with these flags."""
     command = typer.main.get_command(of)
-    known = command.commands[arguments[0]]  # type: ignore[attr-defined]  # a group, as it has commands
+    known = command.get_command(typer.Context(command), arguments[0])  # type: ignore[attr-defined]  # a group
+    assert known is not None
     flags = {flag for parameter in known.params for flag in parameter.opts}
     assert {argument for argument in arguments if argument.startswith("--")} <= flags
 
