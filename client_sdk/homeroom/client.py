@@ -1,9 +1,11 @@
 """An asynchronous client: one method per service of the protocol, typed answers, one tree of errors."""
 
+import os
 import random
+import ssl
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
-from functools import partial
+from functools import cache, partial
 from types import TracebackType
 from typing import Any, Self, TypeVar
 from uuid import UUID, uuid4
@@ -25,6 +27,12 @@ _GAVE_UP = (502, 504, 524)
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 T = TypeVar("T")
+
+
+@cache
+def _trusted(file: str | None, folder: str | None) -> ssl.SSLContext:
+    """Whom TLS trusts, by where the environment has it: reading that takes longer than a call, and clients are many."""
+    return httpx.create_ssl_context()
 
 
 class Client:
@@ -50,7 +58,10 @@ class Client:
         if httpx.URL(url).host in _LOOPBACK:
             headers["Accept-Encoding"] = "identity"  # there is no network to spare
         timeout = httpx.Timeout(_ANSWER_SECONDS, connect=_CONNECT_SECONDS)
-        self._open = partial(httpx.AsyncClient, base_url=url, headers=headers, timeout=timeout, transport=transport)
+        trusted = _trusted(os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
+        self._open = partial(
+            httpx.AsyncClient, base_url=url, headers=headers, timeout=timeout, transport=transport, verify=trusted
+        )
         self._http = self._open()
         self._retry_seconds = retry_seconds
 

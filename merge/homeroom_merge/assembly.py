@@ -3,10 +3,11 @@
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import asyncpg
+import orjson
 
 from homeroom_merge.connectors.hub import Hub, open_hub, read_catalogue
 from homeroom_merge.feed_secrets import secret_of, secrets_of_connector, stored_secrets
@@ -22,10 +23,13 @@ from homeroom_merge.sis.local import LocalSis
 from homeroom_merge.sis.sandboxed import SandboxedSis, opened_sandbox
 from homeroom_merge.sis.side import Sis
 from homeroom_merge.sources.choosing import source_of
+from homeroom_merge.store.connection import Conn
 from homeroom_merge.terms import NO_BASIS, Backups, Basis, Terms
 from homeroom_merge.verification import Verifier
 
 _RETRY_SECONDS = 60.0
+_SCHEMAS_MAX = 1_000
+"""So many are kept as they were read: a worker meets the same ones again with each run."""
 
 
 class AssemblyError(RefusedError):
@@ -35,7 +39,7 @@ class AssemblyError(RefusedError):
 @asynccontextmanager
 async def opened(
     settings: Settings,
-    connection: asyncpg.Connection,
+    connection: Conn,
     data_dir: Path,
     progress: Progress = UNWATCHED,
     basis: Basis = NO_BASIS,
@@ -81,7 +85,8 @@ async def opened(
                 only=frozenset(schools) if schools else None,
                 scrub=Scrubber((key, *secrets.values())),
             )
-            verifiers = Verifier(said["schema"]), Verifier(said["schema"], fields[name])
+            schema = orjson.dumps(said["schema"])
+            verifiers = _verifier(schema, None), _verifier(schema, fields[name])
             sides[name] = Sides(hubs, sis_of(name), *verifiers)
         yield Group(connection, terms, sides, progress)
 
@@ -96,7 +101,7 @@ async def _sis(
     source = source_of(settings, secrets)
     if source.close is not None:
         stack.push_async_callback(source.close)
-    fields = {name: formatter.fields for name, formatter in source.formatters.items()}
+    fields = {name: frozenset(formatter.fields) for name, formatter in source.formatters.items()}
     return fields, lambda name: LocalSis(source.connector, source.formatters[name])
 
 
@@ -124,6 +129,16 @@ def types_by_year(name: str, entity: Entity, said: Mapping[str, Any]) -> Mapping
     return {year: f"{entity.notification_type}.{year}" for year in entity.school_years}
 
 
+@lru_cache(maxsize=_SCHEMAS_MAX)
+def _shape(schema: bytes) -> Shape:
+    return Shape.of(orjson.loads(schema))
+
+
+@lru_cache(maxsize=_SCHEMAS_MAX)
+def _verifier(schema: bytes, carried: frozenset[str] | None) -> Verifier:
+    return Verifier(orjson.loads(schema), carried)
+
+
 def _terms(settings: Settings, name: str, entity: Entity, said: Mapping[str, Any]) -> Terms:
     stages, feed = entity.steps, settings.feed
     return Terms(
@@ -132,7 +147,7 @@ def _terms(settings: Settings, name: str, entity: Entity, said: Mapping[str, Any
         types_by_year(name, entity, said),
         frozenset(feed.schools),
         settings.organizations,
-        Shape.of(said["schema"]),
+        _shape(orjson.dumps(said["schema"])),
         entity.rules(feed.zone, student_audience=said["audience"] == "student"),
         backups=settings.backup,
         draws_uuids=said["idFormat"] == "uuid",

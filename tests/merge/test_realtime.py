@@ -20,7 +20,10 @@ from tests.merge.test_sql_feed import ADA, HELD, TEACHERS, Feed, Sis, feed, sis
 __all__ = ["feed", "sis"]  # fixtures
 
 SECRET = "s3cret of elk"
-REALTIME = "[realtime]\nenabled = true\nwebhook = true\n"
+REALTIME = "[realtime]\nenabled = true\nwebhook = true\ndebounce_seconds_max = 2\n"
+JOBS = """
+select status::text from homeroom_merge_queue.procrastinate_jobs where status in ('todo', 'doing') order by 1
+"""
 
 
 @dataclass
@@ -59,8 +62,7 @@ class Live:
 
         async def is_at_rest() -> bool:
             dirty = await self.feed.ask("select key from homeroom_merge.trigger where not parked")
-            jobs = "select id::text from homeroom_merge_queue.procrastinate_jobs where status in ('todo', 'doing')"
-            return not dirty and not await self.feed.ask(jobs)
+            return not dirty and not await self.feed.ask(JOBS)
 
         await self.until(is_at_rest)
 
@@ -100,7 +102,8 @@ async def running_worker(feed: Feed) -> AsyncIterator[tuple[str, Callable[[], st
 @pytest.fixture
 async def in_step(feed: Feed, sis: Sis) -> Feed:
     text = feed.toml.read_text().replace("\n[secrets]", '\n[secrets]\nwebhook_secret = "ELK_WEBHOOK"')
-    feed.toml.write_text(text.replace("[realtime]", REALTIME))
+    text = text.replace("[realtime]", REALTIME).replace("# creates = 75", "creates = false")
+    feed.toml.write_text(text.replace("# updates = 75", "updates = false"))
     sis.do(sa.insert(TEACHERS).values([{**ADA, "Given": given} for given in ("Ada", "Eve")]))
     await feed.administrator.do("settings", "push", "elk.toml")
     assert reports(await feed.do("run --json", HELD)) == {"Staff": "held"}
@@ -142,6 +145,22 @@ async def test_an_edit_on_either_side_is_on_the_other_and_comes_back_to_nobody(l
     ]
     assert await live.feed.ask("select status from homeroom_merge.run where runner = 'realtime'") == ["success"] * 3
     assert (await live.call()).status_code == 422
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("sis", ["sqlite"], indirect=True)
+async def test_edits_that_never_pause_are_merged_by_one_drain_after_the_other(live: Live) -> None:
+    hub, said = live.feed.hub, dict.fromkeys(range(20), "")
+    count, runs = 0, "select id::text from homeroom_merge.run where runner = 'realtime' and status <> 'running'"
+    while len(await live.feed.ask(runs)) < 3:
+        number, count = count % len(said), count + 1
+        said[number] = f"Ada {count}"
+        await hub.say(f"new{number}", firstName=said[number], lastName="Otter", sex="female")
+        assert await live.feed.ask(JOBS) in ([], ["doing"], ["todo"], ["doing", "todo"]), "one runs, and one waits"
+    await live.until_at_rest()
+    assert sorted(str(row["Given"]) for number, row in live.sis.rows().items() if number > 2) == sorted(
+        each for each in said.values() if each
+    )
 
 
 @pytest.mark.timeout(180)

@@ -45,6 +45,7 @@ from homeroom_merge.runners.worker import GRACE_SECONDS, Pace, Worker
 from homeroom_merge.settings.model import Settings
 from homeroom_merge.sis.forking import Forkserver
 from homeroom_merge.store import beats, jobs, nights, place, queue_schema
+from homeroom_merge.store.connection import Conn
 from homeroom_merge.store.jobs import JobRow
 from homeroom_merge.store.nights import Noted
 from homeroom_merge.store.schema import OtherSchemaError
@@ -217,7 +218,7 @@ def _table(lines: Sequence[Mapping[str, Any]], *columns: str) -> Table:
     return table
 
 
-async def _tell(connection: asyncpg.Connection, settings: Settings, reports: Sequence[Report]) -> None:
+async def _tell(connection: Conn, settings: Settings, reports: Sequence[Report]) -> None:
     await tell(connection, settings, reports, await stored_secrets(connection, settings.feed.name))
 
 

@@ -23,14 +23,14 @@ from homeroom_merge.runners.nights import blackout
 from homeroom_merge.runners.queue import MANUAL, NIGHTLY
 from homeroom_merge.settings.model import Settings
 from homeroom_merge.sis.forking import Forkserver
-from homeroom_merge.store import beats, jobs, nights, place
-from homeroom_merge.store.connection import Conn, connect
+from homeroom_merge.store import beats, jobs, nights, place, triggers
+from homeroom_merge.store.connection import Conn, Connections, connect
 from homeroom_merge.store.settings import find_pause
 
 log = structlog.get_logger()
 
-Tell = Callable[[asyncpg.Connection, Settings, Sequence[Report]], Awaitable[object]]
-Drain = Callable[[asyncpg.Connection, Group, str, datetime], Awaitable[object]]
+Tell = Callable[[Conn, Settings, Sequence[Report]], Awaitable[object]]
+Drain = Callable[[Conn, Group, str, datetime], Awaitable[object]]
 _WAIT_SECONDS = 1.0
 _WAITS_MAX = 600
 """How often runs look whether another has ended that works on one of their entities."""
@@ -57,6 +57,8 @@ class Means:
     tell: Tell | None = None
     drain: Drain | None = None
     forkserver: Forkserver | None = None
+    connections: Connections | None = None
+    """For jobs; None: each makes its own."""
 
 
 async def nightly(means: Means, job: int, feed: str, day: date) -> None:
@@ -94,22 +96,29 @@ async def manual(means: Means, job: int, asked: Asked) -> None:
         await work.go_once_free(lambda group, id_: group.run(means.clock(), runner=MANUAL, dry=asked.dry, group_id=id_))
 
 
-async def drain(means: Means, job: int, feed: str, entity: str) -> None:
+async def drain(means: Means, job: int, feed: str, entity: str) -> list[str]:
     """What was cut off, then what is dirty. Where somebody works on it just now, or the feed stands still, a later one
     does it: what is dirty stays so.
+
+    The entities of the feed that are dirty by now, and to be drained at once: more than goes into one run, or what
+    waited for this one. None where a run failed: it would fail again.
     """
     async with _state(means) as connection:
         settings, _ = await settings_in_force(connection, feed, means.clock())
         if still := await standstill(connection, settings, means.clock()):
             await jobs.note(connection, job, None, still)
-            return
+            return []
         try:
             async with _working(means, connection, job, Asked(feed, "", (entity,))) as work:
                 await work.group.roll_up()
                 if (drained := means.drain) is not None:
                     await work.go(lambda group, _: drained(connection, group, entity, means.clock()))
+                if any(course.status in ("failed", "cancelled") for course in work.group.courses):
+                    return []
         except InProgressError as busy:
             await jobs.note(connection, job, None, str(busy))
+            return []
+        return [entity for of, entity in await triggers.subjects(connection) if of == feed]
 
 
 async def standstill(connection: Conn, settings: Settings, now: datetime) -> str | None:
@@ -128,7 +137,7 @@ class Work:
     """A group of runs that a job does."""
 
     means: Means
-    connection: asyncpg.Connection
+    connection: Conn
     job: int
     settings: Settings
     group: Group
@@ -190,7 +199,7 @@ class Work:
 
 
 @asynccontextmanager
-async def _working(means: Means, connection: asyncpg.Connection, job: int, asked: Asked) -> AsyncIterator[Work]:
+async def _working(means: Means, connection: Conn, job: int, asked: Asked) -> AsyncIterator[Work]:
     settings, basis = await settings_in_force(connection, asked.feed, means.clock(), asked.overrides)
     if asked.schools:
         basis = replace(basis, overrides={**basis.overrides, "schools": list(asked.schools)})
@@ -211,7 +220,8 @@ async def _state(means: Means) -> AsyncIterator[asyncpg.Connection]:
     """A connection of this job's own. CutShortError: it was lost, or there was none."""
     async with AsyncExitStack() as stack:
         try:
-            connection = await stack.enter_async_context(place.opened(means.database_url))
+            opening = place.opened(means.database_url) if means.connections is None else means.connections.one()
+            connection = await stack.enter_async_context(opening)
         except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as fault:
             raise CutShortError(str(fault)) from fault
         try:

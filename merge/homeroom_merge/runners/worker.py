@@ -5,8 +5,8 @@ import datetime as dt
 import socket
 from collections.abc import Awaitable, Coroutine, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
 
 import anyio
 import asyncpg
@@ -26,7 +26,9 @@ from homeroom_merge.runners.serving import serve
 from homeroom_merge.runners.webhook import Hooked, webhook_app
 from homeroom_merge.runners.work import REFUSALS, CutShortError, Means
 from homeroom_merge.store import jobs, place, queue_schema
-from homeroom_merge.store.connection import connect, pooled
+from homeroom_merge.store.connection import Connections, connect, pooled
+
+T = TypeVar("T")
 
 log = structlog.get_logger()
 
@@ -87,7 +89,8 @@ class Worker:
                 queue.open_queue(self.means.database_url, self.concurrency + 3) as app,
                 pooled(self.means.database_url, _LISTENERS_CONNECTIONS_MAX) as pool,
             ):
-                self._register(app)
+                connections = Connections(self.means.database_url)
+                self._register(app, replace(self.means, connections=connections))
                 await self._put_back(app)
                 self.cut.clear()
                 hooks: dict[str, Hooked] = {}
@@ -96,7 +99,10 @@ class Worker:
                 if self.webhook is not None:
                     others.append(serve(webhook_app(pool, hooks), self.webhook.dup()))
                 log.info("worker_ready", queues=list(self.queues), concurrency=self.concurrency)
-                await self._until_one_ends(app, others)
+                try:
+                    await self._until_one_ends(app, others)
+                finally:
+                    connections.close()
                 await self._put_back(app)
 
     def _clock(self, app: App, connection: asyncpg.Connection, pool: asyncpg.Pool, hooks: dict[str, Hooked]) -> Clock:
@@ -157,26 +163,27 @@ class Worker:
                     continue
             self.cut.discard(job)
 
-    def _register(self, app: App) -> None:
+    def _register(self, app: App, means: Means) -> None:
         """What is done for the jobs of each queue."""
 
         @app.task(name=NIGHTLY, pass_context=True)
         async def nightly(context: JobContext, feed: str, date: str) -> None:
-            await self._do(context, work.nightly(self.means, _number(context), feed, dt.date.fromisoformat(date)))
+            await self._do(context, work.nightly(means, _number(context), feed, dt.date.fromisoformat(date)))
 
         @app.task(name=REALTIME, pass_context=True)
         async def drain(context: JobContext, feed: str, entity: str) -> None:
-            await self._do(context, work.drain(self.means, _number(context), feed, entity))
+            for dirty in await self._do(context, work.drain(means, _number(context), feed, entity)):
+                await queue.defer_drain(app, feed, dirty)
 
         @app.task(name=MANUAL, pass_context=True)
         async def manual(context: JobContext, /, **asked: Any) -> None:
-            await self._do(context, work.manual(self.means, _number(context), Asked(**asked)))
+            await self._do(context, work.manual(means, _number(context), Asked(**asked)))
 
-    async def _do(self, context: JobContext, doing: Awaitable[None]) -> None:
+    async def _do(self, context: JobContext, doing: Awaitable[T]) -> T:
         job, name = _number(context), context.job.queue
         log.info("job_begins", job=job, queue=name, lock=context.job.lock)
         try:
-            await doing
+            done = await doing
         except asyncio.CancelledError:
             if context.abort_reason() is not AbortReason.SHUTDOWN:
                 log.info("job_cancelled", job=job)
@@ -196,6 +203,7 @@ class Worker:
                 await connection.close()
             raise
         log.info("job_ended", job=job)
+        return done
 
     def _cut_short(self, context: JobContext) -> None:
         """What is dirty stays so without its job; all else is lost with it."""

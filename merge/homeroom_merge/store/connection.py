@@ -58,3 +58,38 @@ async def pooled(database_url: str, connections_max: int) -> AsyncIterator[async
         connection_class=_Connection,
     ) as pool:
         yield pool
+
+
+class Connections:
+    """Connections that are used again, with all the statements that they know by then; one that is lost is not.
+
+    Other than those of a pool, they can be asked whether they are lost.
+    """
+
+    def __init__(self, database_url: str) -> None:
+        self._database_url = database_url
+        self._idle: list[asyncpg.Connection] = []
+
+    @asynccontextmanager
+    async def one(self) -> AsyncIterator[asyncpg.Connection]:
+        """For one task at a time, which leaves no lock behind."""
+        connection = self._idle.pop() if self._idle else await connect(self._database_url)
+        if connection.is_closed():
+            connection = await connect(self._database_url)
+        try:
+            yield connection
+        finally:
+            try:
+                await connection.reset(timeout=10)
+                self._idle.append(connection)
+            except FAILURES:
+                connection.terminate()
+            except BaseException:
+                connection.terminate()
+                raise
+
+    def close(self) -> None:
+        """Those that nobody uses; nobody asks any more."""
+        for connection in self._idle:
+            connection.terminate()
+        self._idle.clear()
