@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Sequence
@@ -156,6 +157,13 @@ async def test_a_whole_entity_is_put_back_from_its_backup(administrator: Adminis
     copy.write_bytes(b"no backup")
     said = await do("restore", backup["run"], "--feed", "elk", "--from", f"file://{copy}", exit_code=1)
     assert "cannot read the backup" in said
+
+
+async def test_a_worker_that_cannot_be_called_says_so(administrator: Administrator) -> None:
+    await administrator.do("worker", "--webhook", "nowhere", exit_code=2)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        place = f"127.0.0.1:{taken.getsockname()[1]}"
+        assert "in use" in await administrator.do("worker", "--webhook", place, exit_code=1)
 
 
 @pytest.mark.timeout(300)

@@ -1,12 +1,13 @@
 """One task for each feed that lives as long as the feed's settings: anew when they change, and when it fails."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import NamedTuple
 
 import anyio
 import structlog
 
+from homeroom_merge.runners.work import REFUSALS
 from homeroom_merge.settings.model import Settings
 from homeroom_merge.store.settings import Pushed
 
@@ -51,8 +52,23 @@ class Keeper:
         while True:
             try:
                 await self._work(settings)
-            except Exception:  # whatever it is, other feeds go on, and this one is tried again
-                log.exception("nobody_listens", feed=settings.feed.name, again_seconds=self._again_seconds)
+            except Exception as fault:  # whatever it is, other feeds go on, and this one is tried again
+                causes = list(_leaves(fault))
+                log.error(
+                    "nobody_listens",
+                    feed=settings.feed.name,
+                    because="; ".join(str(each) or type(each).__name__ for each in causes),
+                    again_seconds=self._again_seconds,
+                    exc_info=not all(isinstance(each, REFUSALS) for each in causes),
+                )
                 await anyio.sleep(self._again_seconds)
             else:
                 return
+
+
+def _leaves(fault: BaseException) -> Iterator[BaseException]:
+    if isinstance(fault, BaseExceptionGroup):
+        for each in fault.exceptions:
+            yield from _leaves(each)
+    else:
+        yield fault
