@@ -273,3 +273,49 @@ create table client_stream (
     reconciled_ids text[],
     primary key (client, organization, notification_type)
 );
+
+-- People who look at the console, and act there.
+create table person (
+    number integer primary key generated always as identity,
+    name text collate "C" not null unique,
+    -- operator (everything) | administrator | viewer (of their organizations alone)
+    role text not null,
+    -- argon2id with its parameters and salt: people's passwords can be guessed, so each guess is to cost.
+    password_hash text not null,
+    created_at timestamptz not null default now(),
+    disabled_at timestamptz
+);
+
+create table person_organization (
+    person integer not null references person,
+    organization integer not null references organization,
+    primary key (person, organization)
+);
+
+-- A person signed in on one browser. The token in its cookie is random, so a fast hash is right for it.
+create table person_session (
+    token_hash bytea primary key,
+    person integer not null references person,
+    -- Every form brings it back: a page of somebody else cannot know it.
+    form_token text not null,
+    begun_at timestamptz not null default now(),
+    seen_at timestamptz not null default now()
+);
+
+-- Sign-ins that failed of late, one row each: who guesses has to wait.
+create table sign_in_failure (
+    name text collate "C" not null,
+    address text not null,
+    failed_at timestamptz not null default now()
+);
+
+create index sign_in_failure_of on sign_in_failure (address, failed_at);
+
+-- What people did, and tried: only ever added to.
+create table person_event (
+    number bigint primary key generated always as identity,
+    happened_at timestamptz not null default now(),
+    person text not null,
+    address text not null,
+    what text not null
+);

@@ -28,6 +28,7 @@ from homeroom_server.command.invocation import (
     settings_of,
     with_connection,
 )
+from homeroom_server.command.users import users_app
 from homeroom_server.demo.edfi import read_district
 from homeroom_server.demo.province import generate_province
 from homeroom_server.demo.run import run_demo
@@ -41,6 +42,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 client_app = typer.Typer(no_args_is_help=True, help="Systems that call the Core.")
 app.add_typer(client_app, name="client")
 app.add_typer(access_app)
+app.add_typer(users_app, name="user")
 
 
 def main() -> None:
