@@ -160,10 +160,11 @@ async def test_a_whole_entity_is_put_back_from_its_backup(administrator: Adminis
 
 
 async def test_a_worker_that_cannot_be_called_says_so(administrator: Administrator) -> None:
-    await administrator.do("worker", "--webhook", "nowhere", exit_code=2)
+    do = administrator.do_apart  # it says where all that is logged goes from then on
+    await do("worker", "--webhook", "nowhere", exit_code=2)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         place = f"127.0.0.1:{taken.getsockname()[1]}"
-        assert "in use" in await administrator.do("worker", "--webhook", place, exit_code=1)
+        assert "in use" in await do("worker", "--webhook", place, exit_code=1)
 
 
 @pytest.mark.timeout(300)
