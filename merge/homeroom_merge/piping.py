@@ -16,7 +16,10 @@ async def piped(made: AsyncIterator[T], take: Callable[[T], Awaitable[object]]) 
     async def make() -> None:
         async with give:
             async for each in made:
-                await give.send(each)
+                try:
+                    await give.send(each)
+                except anyio.BrokenResourceError:
+                    return  # nobody takes any more, for a failure that is noted
 
     async def take_all() -> None:
         async with coming:
@@ -26,8 +29,6 @@ async def piped(made: AsyncIterator[T], take: Callable[[T], Awaitable[object]]) 
     async def noted(work: Callable[[], Awaitable[None]]) -> None:
         try:
             await work()
-        except anyio.BrokenResourceError:
-            pass  # nobody takes any more, for a failure that is noted
         except Exception as failure:
             failures.append(failure)
 

@@ -27,21 +27,22 @@ async def test_each_is_taken_in_order_while_the_next_is_made() -> None:
     assert taken == [0, 1, 2]
 
 
+@pytest.mark.parametrize("failure", [ConnectionError, anyio.BrokenResourceError])
 @pytest.mark.parametrize("who", ["maker", "taker"])
-async def test_whoever_fails_ends_both_and_is_raised_itself(who: str) -> None:
+async def test_whoever_fails_ends_both_and_is_raised_itself(who: str, failure: type[Exception]) -> None:
     taken: list[int] = []
 
     async def made() -> AsyncIterator[int]:
         for item in range(1_000_000):
             if who == "maker" and item == 3:
-                raise ConnectionError(who)
+                raise failure(who)
             yield item
 
     async def take(item: int) -> None:
         if who == "taker" and item == 3:
-            raise ConnectionError(who)
+            raise failure(who)
         taken.append(item)
 
-    with anyio.fail_after(10), pytest.raises(ConnectionError, match=who):
+    with anyio.fail_after(10), pytest.raises(failure, match=who):
         await piped(made(), take)
     assert taken == [0, 1, 2]
