@@ -9,14 +9,17 @@ import structlog
 
 from homeroom_merge.refusal import RefusedError
 from homeroom_merge.runners.keeping import InForce, Keeper
+from homeroom_merge.sealing import Sealed
 from homeroom_merge.settings.reading import read_settings
 from homeroom_merge.settings.start import as_toml
 from homeroom_merge.store.settings import Pushed
 
+WHEN = datetime(2026, 11, 22, tzinfo=UTC)
 
-def pushed(name: str, version: int = 1) -> InForce:
+
+def pushed(name: str, version: int = 1, key: bytes = b"sealed") -> InForce:
     text = as_toml("edfi", name, "A.9", ["S.91"], ["Student"])
-    return InForce(read_settings(text), Pushed("default", version, text, "", datetime.now(UTC), "me"))
+    return InForce(read_settings(text), Pushed("default", version, text, "", WHEN, "me"), {"k": Sealed("1", key)})
 
 
 class Work:
@@ -54,7 +57,10 @@ async def test_each_feed_has_its_task_and_only_those_whose_settings_change_get_a
     keeper.keep({**feeds, "raven": pushed("raven", 2)})
     await work.until(3)
     assert sorted(work.begun) == ["elk", "raven", "raven"]
-    keeper.keep({"elk": feeds["elk"]})
+    keeper.keep({"elk": pushed("elk", key=b"rotated")})
+    await work.until(4)
+    assert work.begun[-1] == "elk", "with its new secret"
+    keeper.keep({"elk": pushed("elk", key=b"rotated")})
     await anyio.lowlevel.checkpoint()
     await anyio.lowlevel.checkpoint()
     assert work.going == {"elk"}

@@ -68,7 +68,8 @@ class Clock:
         found: dict[str, InForce] = {}
         for feed in await nights.feeds(self.connection):
             try:
-                found[feed] = InForce(*await pushed_in_force(self.connection, feed, self.means.clock()))
+                settings, pushed = await pushed_in_force(self.connection, feed, self.means.clock())
+                found[feed] = InForce(settings, pushed, await stored_secrets(self.connection, feed))
             except RefusedError as fault:
                 log.error("settings_cannot_be_used", feed=feed, because=str(fault))
         return found
@@ -91,12 +92,12 @@ class Clock:
         for late in await overdue(self.connection, self.means.clock()):
             if late.feed in going:
                 log.warning("feed_overdue", feed=late.feed, since=late.since.isoformat())
-                secrets = await stored_secrets(self.connection, late.feed)
-                await tell_overdue(self.connection, going[late.feed].settings, late.since, secrets)
+                in_force = going[late.feed]
+                await tell_overdue(self.connection, in_force.settings, late.since, in_force.secrets)
 
     async def _is_still(self, feed: str, in_force: InForce) -> bool:
         """Note the night that has begun. Whether nothing of the feed runs by itself."""
-        now, (settings, pushed) = self.means.clock(), in_force
+        now, (settings, pushed, _) = self.means.clock(), in_force
         still = await standstill(self.connection, settings, now)
         night = begun(settings.feed, now)
         if night is not None and _counts(night, pushed, now):

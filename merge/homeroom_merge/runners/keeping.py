@@ -8,6 +8,7 @@ import anyio
 import structlog
 
 from homeroom_merge.runners.work import REFUSALS
+from homeroom_merge.sealing import Sealed
 from homeroom_merge.settings.model import Settings
 from homeroom_merge.store.settings import Pushed
 
@@ -17,10 +18,14 @@ _AGAIN_SECONDS = 60.0
 
 
 class InForce(NamedTuple):
-    """Settings, and as they were pushed."""
+    """Settings, as they were pushed, and the secrets that the state keeps for them: either may change."""
 
     settings: Settings
     pushed: Pushed
+    secrets: Mapping[str, Sealed]
+
+    def is_as(self, other: "InForce") -> bool:
+        return (self.pushed, self.secrets) == (other.pushed, other.secrets)
 
 
 class Keeper:
@@ -28,17 +33,17 @@ class Keeper:
 
     def __init__(self, work: Callable[[Settings], Awaitable[None]], again_seconds: float = _AGAIN_SECONDS) -> None:
         self._work, self._again_seconds = work, again_seconds
-        self._kept: dict[str, tuple[Pushed, asyncio.Task[None]]] = {}
+        self._kept: dict[str, tuple[InForce, asyncio.Task[None]]] = {}
 
     def keep(self, feeds: Mapping[str, InForce]) -> None:
         """Just these feeds, by these settings, from now on."""
-        for feed, (pushed, task) in list(self._kept.items()):
-            if feed not in feeds or feeds[feed].pushed != pushed:
+        for feed, (in_force, task) in list(self._kept.items()):
+            if feed not in feeds or not feeds[feed].is_as(in_force):
                 task.cancel()
                 del self._kept[feed]
         for feed in feeds.keys() - self._kept.keys():
-            settings, pushed = feeds[feed]
-            self._kept[feed] = pushed, asyncio.create_task(self._keep_on(settings))
+            in_force = feeds[feed]
+            self._kept[feed] = in_force, asyncio.create_task(self._keep_on(in_force.settings))
 
     async def close(self) -> None:
         """Nothing is done for any feed."""

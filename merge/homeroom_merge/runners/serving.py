@@ -29,10 +29,12 @@ async def serve(app: Starlette, listening: socket.socket) -> None:
         server_header=False,
         limit_concurrency=_AT_ONCE_MAX,
         timeout_keep_alive=_IDLE_SECONDS,
+        timeout_graceful_shutdown=_IDLE_SECONDS,
     )
     server = _Server(config)
     try:
         await server.serve([listening])
     finally:
         with anyio.CancelScope(shield=True):
-            await server.shutdown([listening])
+            if server.started:
+                await server.shutdown([listening])
