@@ -96,7 +96,9 @@ def _connections(reads: str) -> int:
     """Of one node with default settings to the primary."""
     settings = Settings(read_database_url="a standby" if reads == "standby" else "")
     sizes = PoolSizes.at_primary(settings)
-    return sizes.usual + sizes.bulk + settings.write_connections_max + _OF_THE_FEED
+    return (
+        sizes.usual + sizes.bulk + settings.write_connections_max + _OF_THE_FEED + 2 * settings.console_connections_max
+    )
 
 
 def table(measured: Measured, numbers: Sequence[int]) -> str:

@@ -220,6 +220,9 @@ MERGE_FLOORS = [
     "runners.reaper",
     "runners.clock",
     "runners.worker",
+    "console.frame.visiting",
+    "console.frame",
+    "console",
     "command",
 ]
 MERGE_PURE = MERGE_FLOORS[: MERGE_FLOORS.index("store")]

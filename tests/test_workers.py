@@ -171,7 +171,7 @@ async def test_workers_do_not_outlive_a_killed_parent(two_workers: Node) -> None
     ("flags", "said"),
     [
         (["--catalogue", "/no/such.toml"], "/no/such.toml"),
-        (["--workers", "64"], "64 workers may open 1025 connections"),
+        (["--workers", "64"], "64 workers may open 1281 connections"),
         (["--database-url", "postgresql:///none?host=/nowhere"], "the database cannot be reached"),
     ],
 )

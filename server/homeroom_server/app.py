@@ -11,7 +11,7 @@ from starlette.types import Receive, Scope, Send
 
 from homeroom.errors import HomeroomError
 from homeroom_server import problems
-from homeroom_server.console.routes import ROUTES
+from homeroom_server.console.routes import routes
 from homeroom_server.endpoints.acknowledge import acknowledge
 from homeroom_server.endpoints.get import get
 from homeroom_server.endpoints.health import healthz, readyz
@@ -70,7 +70,7 @@ def create_app(services: Services) -> Starlette:
             Route("/v1/notification-types", notification_types),
             Route("/healthz", healthz),
             Route("/readyz", readyz),
-            *ROUTES,
+            *routes(services),
         ],
         exception_handlers={
             HomeroomError: problems.on_homeroom_error,

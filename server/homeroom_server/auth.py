@@ -70,6 +70,13 @@ class Directory:
     def organization(self, code: str) -> registry.OrganizationRow | None:
         return self._content.organizations.get(code)
 
+    def codes_below(self, numbers: Sequence[int]) -> frozenset[str] | None:
+        """Codes of these organisations and of all below them; None: of the ministry too, so of all."""
+        if any(number in self._by_number and self._by_number[number].code == MINISTRY for number in numbers):
+            return None
+        rows = self._content.organizations.values()
+        return frozenset(row.code for row in rows if not set(numbers).isdisjoint(row.lineage))
+
     async def authenticate(self, authorization: str | None, acting_for: str | None) -> Caller:
         """The caller behind the headers of a request.
 

@@ -150,6 +150,7 @@ async def check_connections(database_url: str, settings: Settings) -> None:
         "primary_read_connections_max" if settings.read_database_url else "read_connections_max": sizes.usual,
         "write_connections_max": settings.write_connections_max,
         "bulk_connections_max": sizes.bulk,
+        "twice console_connections_max": 2 * settings.console_connections_max,
     }
     each = sum(kinds.values()) + _FEED_CONNECTIONS_MAX + 1
     needed = settings.workers * each + 1

@@ -114,6 +114,11 @@ async def sign_out(connection: Conn, token: str, name: str, address: str) -> Non
         await people.note_event(connection, name, address, "signed out")
 
 
+async def note(connection: Conn, name: str, address: str, what: str) -> None:
+    """What somebody did or looked at, kept for good."""
+    await people.note_event(connection, name, address, what)
+
+
 async def list_people(connection: Conn) -> list[PersonRow]:
     return await people.all_people(connection)
 

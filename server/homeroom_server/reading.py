@@ -25,7 +25,7 @@ from homeroom_server.store.types import Position
 _LOOKS_PAUSE_SECONDS = 0.01
 _MARKS_MAX = 64
 
-Lane = Literal["usual", "bulk", "feed"]
+Lane = Literal["usual", "bulk", "console", "feed"]
 
 log = structlog.get_logger()
 
@@ -161,6 +161,9 @@ async def open_reading(primary: Primary, settings: Settings, bookmarks: Bookmark
             pools: dict[Lane, asyncpg.Pool] = {
                 "usual": await stack.enter_async_context(database.open_read_pool(connect, settings, sizes.usual)),
                 "bulk": await stack.enter_async_context(database.open_read_pool(connect, settings, sizes.bulk)),
+                "console": await stack.enter_async_context(
+                    database.open_read_pool(connect, settings, settings.console_connections_max)
+                ),
                 "feed": await stack.enter_async_context(database.open_feed_pool(connect, settings)),
             }
             return Place(name, is_primary, pools)

@@ -9,6 +9,7 @@ import anyio
 import asyncpg
 from anyio.abc import TaskGroup
 
+from homeroom_merge.store.connection import pooled
 from homeroom_server import collection, database
 from homeroom_server.access.worker import AccessWorker
 from homeroom_server.admission import Admission
@@ -39,6 +40,10 @@ class Services:
     reading: Reading
     pool: Connections
     bulk_pool: Connections
+    console_pool: Connections
+    merges_pool: asyncpg.Pool
+    """Whose connections have the tables of merges, where these are kept in the Core's database."""
+    primary: Primary
     bulk_readers: Admission
     flights: SingleFlight
     primary_flights: SingleFlight
@@ -65,8 +70,10 @@ async def open_services(settings: Settings, database_url: str) -> AsyncIterator[
     async with (
         open_reading(primary, settings, bookmarks) as reading,
         database.open_write_pool(primary.connect, settings) as write_pool,
+        pooled(database_url, settings.console_connections_max, primary.connect) as merges_pool,
         anyio.create_task_group() as tasks,
     ):
+        primary.moved.append(merges_pool.expire_connections)
         pool, bulk_pool = reading.connections("usual"), reading.connections("bulk")
         flights = SingleFlight(pool, tasks)
         primary_flights = SingleFlight(reading.connections_to_primary("usual"), tasks)
@@ -96,6 +103,9 @@ async def open_services(settings: Settings, database_url: str) -> AsyncIterator[
             reading,
             pool,
             bulk_pool,
+            reading.connections("console"),
+            merges_pool,
+            primary,
             Admission("bulk_readers_max", settings.bulk_readers_max),
             flights,
             primary_flights,

@@ -18,6 +18,7 @@ _ONE_OR_MORE = {
     "read_connections_max",
     "write_connections_max",
     "bulk_connections_max",
+    "console_connections_max",
 }
 
 
@@ -68,6 +69,8 @@ class Settings:
     """A standby that does not show what the primary showed so long ago is not read from."""
     primary_look_seconds: float = 5.0
     """How often a node with several hosts in its database URL looks at all of them: two primaries must not stay."""
+    console_connections_max: int = 2
+    """For people at the console, and as many again for pages about merges: pools of their own, too."""
     bulk_readers_max: int = 16
     hot_streams_bytes_max: int = 256 * 1024 * 1024
     """Memory for the versions of streams whose hashes are asked for as they move: 26 bytes a record."""

@@ -1,6 +1,6 @@
 """What statements run on."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -9,6 +9,8 @@ import asyncpg
 from asyncpg.transaction import Transaction
 
 Conn = asyncpg.Connection | asyncpg.pool.PoolConnectionProxy
+Connect = Callable[..., Coroutine[Any, Any, asyncpg.Connection]]
+"""Takes what asyncpg.connect takes."""
 FAILURES = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 """What a task that lives as long as its program takes for bad weather: said, and tried again."""
 
@@ -40,16 +42,30 @@ class _Connection(asyncpg.Connection):
         return _WholeTransaction(self, isolation, readonly, deferrable)
 
 
+AWAY = (
+    OSError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InsufficientResourcesError,
+)
+"""The database cannot be reached, or not now."""
+
+
 async def connect(database_url: str) -> asyncpg.Connection:
     """A connection whose tables are the state's."""
     return await asyncpg.connect(database_url, timeout=10, server_settings=_SETTINGS, connection_class=_Connection)
 
 
 @asynccontextmanager
-async def pooled(database_url: str, connections_max: int) -> AsyncIterator[asyncpg.Pool]:
+async def pooled(
+    database_url: str, connections_max: int, connect: Connect = asyncpg.connect
+) -> AsyncIterator[asyncpg.Pool]:
     """Such connections for tasks that need one now and then, made when they do."""
     async with asyncpg.create_pool(
         database_url,
+        connect=connect,
         min_size=0,
         max_size=connections_max,
         timeout=10,

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import asyncpg
 
-from homeroom_merge.store import schema
-from homeroom_merge.store.connection import connect
+from homeroom_merge.store import queue_schema, schema
+from homeroom_merge.store.connection import Conn, connect
 
 _OTHERS = """
 copy (select count(*) from pg_stat_activity where backend_type = 'client backend' and pid <> pg_backend_pid()) to stdout
@@ -36,6 +36,15 @@ def database(database_url: str, data_dir: Path) -> Iterator[str]:
         with suppress(subprocess.CalledProcessError):  # it is gone already
             if server.psql(_OTHERS).strip() == "0":
                 server.stop()
+
+
+async def completed(connection: Conn) -> bool:
+    """Whether the state's tables are there, beside which the queue's are made if need be. OtherSchemaError."""
+    if not await schema.is_there(connection):
+        return False
+    await schema.apply(connection)
+    await queue_schema.apply(connection)
+    return True
 
 
 @asynccontextmanager

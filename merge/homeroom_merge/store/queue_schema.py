@@ -2,15 +2,15 @@
 
 from importlib import resources
 
-import asyncpg
 from procrastinate.schema import SchemaManager
 
+from homeroom_merge.store.connection import Conn
 from homeroom_merge.store.schema import SCHEMA_LOCK
 
 QUEUE_SCHEMA = "homeroom_merge_queue"
 
 
-async def apply(connection: asyncpg.Connection) -> None:
+async def apply(connection: Conn) -> None:
     """Make the queue's tables, in a schema of their own beside the state, and bring them to procrastinate's version.
 
     The schema's comment names the last migration that they have.

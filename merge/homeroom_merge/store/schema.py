@@ -2,9 +2,8 @@
 
 from importlib import resources
 
-import asyncpg
-
 from homeroom_merge.refusal import RefusedError
+from homeroom_merge.store.connection import Conn
 
 SCHEMA_VERSION = 1
 SCHEMA_LOCK = 47
@@ -14,11 +13,16 @@ class OtherSchemaError(RefusedError):
     """The state was made by another version of the pipeline."""
 
 
-async def apply(connection: asyncpg.Connection) -> None:
+async def is_there(connection: Conn) -> bool:
+    """Whether this database has a merge state."""
+    return await connection.fetchval("select to_regclass('homeroom_merge.state')") is not None
+
+
+async def apply(connection: Conn) -> None:
     """Make the state's tables if they are not there; OtherSchemaError."""
     async with connection.transaction():
         await connection.execute("select pg_advisory_xact_lock($1)", SCHEMA_LOCK)
-        if await connection.fetchval("select to_regclass('homeroom_merge.state')") is None:
+        if not await is_there(connection):
             text = resources.files("homeroom_merge").joinpath("schema.sql").read_text(encoding="utf-8")
             await connection.execute(text)
             await connection.execute("insert into homeroom_merge.state (schema_version) values ($1)", SCHEMA_VERSION)

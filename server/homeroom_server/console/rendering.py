@@ -1,59 +1,17 @@
-"""Pages out of templates, with the headers that keep other sites out of them."""
+"""The Core's own pages, in the frame of every console."""
 
-from datetime import UTC, datetime, timedelta
 from functools import cache
-from importlib import resources
-from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from starlette.responses import HTMLResponse, Response
-
-_HEADERS = {
-    "Content-Security-Policy": (
-        "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; connect-src 'self'; "
-        "form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
-    ),
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "same-origin",
-    "Cache-Control": "no-store",
-}
-_ASSET_SECONDS = 3_600
-
-
-def page(template: str, status: int = 200, /, **told: Any) -> Response:
-    """A page of `templates/`."""
-    return HTMLResponse(_environment().get_template(template).render(now=datetime.now(UTC), **told), status, _HEADERS)
-
-
-def asset(name: str, media_type: str) -> Response:
-    """A file of `static/`."""
-    headers = {**_HEADERS, "Cache-Control": f"public, max-age={_ASSET_SECONDS}"}
-    return Response(_static(name), media_type=media_type, headers=headers)
+from homeroom_merge.console.frame.rendering import Pages, Section
 
 
 @cache
-def _static(name: str) -> bytes:
-    return resources.files("homeroom_server.console").joinpath("static", name).read_bytes()
-
-
-@cache
-def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("homeroom_server.console"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
+def pages() -> Pages:
+    """All of them, and what the bar atop each leads to."""
+    return Pages(
+        [
+            Section("clients", "Clients", "/console/clients"),
+            Section("merges", "Merges", "/console/merges"),
+        ],
+        ["homeroom_server.console", "homeroom_merge.console"],
     )
-    environment.filters["ago"] = ago
-    environment.filters["number"] = lambda value: f"{value:,}"
-    return environment
-
-
-def ago(at: datetime, now: datetime) -> str:
-    """How long ago, as people say it."""
-    past = max(now - at, timedelta())
-    for size, word in ((timedelta(days=1), "day"), (timedelta(hours=1), "hour"), (timedelta(minutes=1), "minute")):
-        if count := past // size:
-            return f"{count} {word}{'s' if count > 1 else ''} ago"
-    return "just now"

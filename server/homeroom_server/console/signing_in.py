@@ -3,24 +3,17 @@
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
+from homeroom_merge.console.frame.forms import RefusedFormError, form_of
 from homeroom_server import people
-from homeroom_server.console.rendering import page
-from homeroom_server.console.visit import (
-    COOKIE,
-    RefusedFormError,
-    Visit,
-    address_of,
-    form_of,
-    our_form_of,
-    services_of,
-)
+from homeroom_server.console.rendering import pages
+from homeroom_server.console.visit import COOKIE, Visit, address_of, to_primary
 from homeroom_server.people import SignInRefusedError
 
-_HOME = "/console/clients"
+HOME = "/console/clients"
 
 
 async def ask(request: Request) -> Response:
-    return page("sign_in.html", next=_place(request.query_params.get("next", "")), name="", refused="")
+    return _page(200, next=_place(request.query_params.get("next", "")), name="", refused="")
 
 
 async def sign_in(request: Request) -> Response:
@@ -28,16 +21,16 @@ async def sign_in(request: Request) -> Response:
     try:
         form = await form_of(request)
     except RefusedFormError:
-        return page("sign_in.html", 403, next=_HOME, name="", refused="That form was not ours: sign in here.")
+        return _page(403, next=HOME, name="", refused="That form was not ours: sign in here.")
     name, place = form.get("name", ""), _place(form.get("next", ""))
     try:
-        async with services_of(request).reading.connections_to_primary("usual").acquire() as connection:
+        async with to_primary(request).acquire() as connection:
             signed_in = await people.sign_in(connection, name, form.get("password", ""), address_of(request))
     except SignInRefusedError as refused:
         said = "The name or the password is wrong."
         if refused.wait_minutes:
             said = f"Too many wrong passwords: try again in {refused.wait_minutes} minutes."
-        return page("sign_in.html", 429 if refused.wait_minutes else 401, next=place, name=name[:100], refused=said)
+        return _page(429 if refused.wait_minutes else 401, next=place, name=name[:100], refused=said)
     response = RedirectResponse(place, 303)
     is_secure = request.url.scheme == "https"
     response.set_cookie(COOKIE, signed_in.token, path="/console", secure=is_secure, httponly=True, samesite="lax")
@@ -45,15 +38,19 @@ async def sign_in(request: Request) -> Response:
 
 
 async def sign_out(visit: Visit) -> Response:
-    await our_form_of(visit)
+    await visit.form()
     request = visit.request
-    async with visit.services.reading.connections_to_primary("usual").acquire() as connection:
+    async with to_primary(request).acquire() as connection:
         await people.sign_out(connection, request.cookies[COOKIE], visit.session.name, address_of(request))
     response = RedirectResponse("/console/sign-in", 303)
     response.delete_cookie(COOKIE, path="/console")
     return response
 
 
+def _page(status: int, next: str, name: str, refused: str) -> Response:  # noqa: A002  # as forms call it
+    return pages().page("sign_in.html", None, status, next=next, name=name, refused=refused)
+
+
 def _place(said: str) -> str:
     """Never another site's: `//example.org` is one."""
-    return said if said.startswith("/console/") else _HOME
+    return said if said.startswith("/console/") else HOME

@@ -1,22 +1,24 @@
-"""Who visits: the session behind a request, and that a form comes from a page of ours."""
+"""Who visits: the session behind a request, and what its person may see."""
 
-import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from urllib.parse import parse_qs, quote, urlsplit
+from typing import Any
+from urllib.parse import quote
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
+from homeroom_merge.console.frame.forms import Form, RefusedFormError, our_form_of
+from homeroom_merge.console.frame.visiting import Visitor
 from homeroom_server import people
-from homeroom_server.console.rendering import page
+from homeroom_server.console.rendering import pages
 from homeroom_server.people import PersonRole
+from homeroom_server.problems import DATABASE_AWAY
+from homeroom_server.reading import Connections
 from homeroom_server.services import Services
 from homeroom_server.store.people import SessionRow
 
 COOKIE = "homeroom_console"
-_FORM_BYTES_MAX = 65_536
-_FIELDS_MAX = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +35,28 @@ class Visit:
     @property
     def scope(self) -> list[int] | None:
         """The organizations that they see, with those below; None: all."""
-        return None if self.session.role == PersonRole.OPERATOR else list(self.session.scope)
+        return None if self.visitor.organizations is None else list(self.session.scope)
 
+    @property
+    def visitor(self) -> Visitor:
+        return visitor_of(self.request, self.session)
 
-class RefusedFormError(Exception):
-    """A form that is none of ours."""
+    def page(self, template: str, status: int = 200, /, **told: Any) -> Response:
+        """A page for them."""
+        return pages().page(template, self.visitor, status, **told)
+
+    def not_found(self, text: str) -> Response:
+        """What there is not, and what they may not see: nobody can tell which."""
+        return pages().message(self.visitor, 404, "Not found", text)
+
+    async def form(self) -> Form:
+        """The form that they sent. RefusedFormError."""
+        return await our_form_of(self.request, self.visitor)
+
+    async def note(self, what: str) -> None:
+        """What they did or looked at, kept for good."""
+        async with to_primary(self.request).acquire() as connection:
+            await people.note(connection, self.session.name, address_of(self.request), what)
 
 
 Shown = Callable[[Visit], Awaitable[Response]]
@@ -47,47 +66,51 @@ def for_people(shown: Shown) -> Callable[[Request], Awaitable[Response]]:
     """An endpoint for whoever is signed in; others are shown where to."""
 
     async def endpoint(request: Request) -> Response:
-        token = request.cookies.get(COOKIE, "")
-        async with services_of(request).reading.connections_to_primary("usual").acquire() as connection:
-            session = await people.signed_in(connection, token) if token else None
-        if session is None:
-            return RedirectResponse(f"/console/sign-in?next={quote(request.url.path)}", 303)
         try:
+            session = await session_of(request)
+            if session is None:
+                return to_sign_in(request)
             return await shown(Visit(request, session))
+        except DATABASE_AWAY:
+            text = "The database cannot be reached at the moment. Try again soon; nothing was changed."
+            return pages().message(None, 503, "The database is away", text)
         except RefusedFormError:
-            return page("refused.html", 403, session=session)
+            text = "Nothing was done. Go back, load the page again, and try once more."
+            return pages().message(None, 403, "That form was not ours", text)
 
     return endpoint
 
 
-async def form_of(request: Request) -> dict[str, str]:
-    """The fields of a form. RefusedFormError: it is too large, is none, or comes from another site."""
-    origin = request.headers.get("Origin")
-    if origin is not None and urlsplit(origin).netloc != request.headers.get("Host"):
-        raise RefusedFormError
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > _FORM_BYTES_MAX:
-            raise RefusedFormError
-    try:
-        said = parse_qs(body.decode(), keep_blank_values=True, max_num_fields=_FIELDS_MAX)
-    except ValueError as fault:
-        raise RefusedFormError from fault
-    return {name: values[0].replace("\0", "") for name, values in said.items()}  # which PostgreSQL keeps in no text
+async def session_of(request: Request) -> SessionRow | None:
+    """Who is signed in there; None: nobody."""
+    token = request.cookies.get(COOKIE, "")
+    if not token:
+        return None
+    async with to_primary(request).acquire() as connection:
+        return await people.signed_in(connection, token)
 
 
-async def our_form_of(visit: Visit) -> dict[str, str]:
-    """The same, of a page that this person was shown. RefusedFormError."""
-    form = await form_of(visit.request)
-    if not secrets.compare_digest(form.get("form_token", "").encode(), visit.session.form_token.encode()):
-        raise RefusedFormError
-    return form
+def to_sign_in(request: Request) -> Response:
+    """Where they sign in, and come back from."""
+    return RedirectResponse(f"/console/sign-in?next={quote(request.url.path)}", 303)
+
+
+def visitor_of(request: Request, session: SessionRow) -> Visitor:
+    """The person of a session, as pages know them."""
+    is_operator = session.role == PersonRole.OPERATOR
+    seen = None if is_operator else services_of(request).directory.codes_below(session.scope)
+    may_act = session.role != PersonRole.VIEWER
+    return Visitor(session.name, session.role, session.form_token, may_act, seen)
 
 
 def services_of(request: Request) -> Services:
     services: Services = request.app.state.services
     return services
+
+
+def to_primary(request: Request) -> Connections:
+    """Where accounts and sessions are; no herd of clients stands before people."""
+    return services_of(request).reading.connections_to_primary("console")
 
 
 def address_of(request: Request) -> str:

@@ -1,0 +1,1 @@
+"""Pages about merges, and the frame in which every console of homeroom shows its pages."""
