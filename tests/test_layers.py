@@ -216,6 +216,7 @@ MERGE_FLOORS = [
     "runners.nights",
     "runners.queue",
     "runners.work",
+    "runners.by_hand",
     "runners.keeping",
     "runners.reaper",
     "runners.clock",

@@ -138,12 +138,12 @@ class Group:
             shown.report = await kept(self._connection, again)
         await persist(self._connection, course, merged, deletes=False)
 
-    async def undo(self, done: Sequence[UUID], now: datetime) -> list[Course]:
+    async def undo(self, done: Sequence[UUID], now: datetime, group_id: UUID | None = None) -> list[Course]:
         """Take runs back, in the reverse order of their entities; each is a run of its own, and may be held."""
         found = await self._found(done)
         async with self._working([run.entity for run in found]):
             for run in reversed(found):
-                course = await self._begin(run.entity, uuid4(), "undo", undoes=run.id)
+                course = await self._begin(run.entity, group_id or uuid4(), "undo", undoes=run.id)
                 async with self._guarded(course):
                     await undo(self._connection, course, run.id, now)
                     if course.status == "running":

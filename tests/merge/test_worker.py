@@ -17,7 +17,7 @@ import asyncpg
 import pytest
 
 from homeroom_merge.runners.asked import Asked
-from homeroom_merge.runners.queue import defer_drain, defer_manual, open_queue
+from homeroom_merge.runners.queue import defer_approve, defer_drain, defer_manual, defer_undo, defer_value, open_queue
 from homeroom_merge.store.connection import connect
 from homeroom_server import operations
 from homeroom_server.settings import Settings
@@ -298,6 +298,32 @@ async def test_a_run_by_hand_keeps_its_settings_beside_a_waiting_drain(place: Pl
         await place.jobs_are("succeeded", "succeeded", "succeeded")
     rows = await place.own.fetch("select overrides from run where runner = 'manual' order by begun_at desc limit 2")
     assert [json.loads(row["overrides"]) for row in rows] == [{"defaults.absences": 8}, {"defaults.absences": 7}]
+
+
+@pytest.mark.timeout(240)
+async def test_a_worker_approves_takes_back_and_sets_values_for_whoever_asks(place: Place) -> None:
+    put(place.folder / "exports", "Student", "".join(student(str(number)) for number in range(9)))
+    await place.do("run", "--feed", "elk", exit_code=3)
+    held = await place.query("select id from run where status = 'held'")
+    async with open_queue(place.state_url) as app, place.worker():
+        await defer_approve(app, "elk", ["Student"], [held], "olga")
+        await place.jobs_are("succeeded")
+        assert len(await on_the_hub(place.core, "Student")) == 9
+        assert await place.query("select decided_by from run where id = $1", held) == "olga"
+        await defer_approve(app, "elk", ["Student"], [held], "olga")
+        await place.jobs_are("succeeded", "succeeded")
+        assert await place.query("select said from work where job = 2") == "none of them is held any more"
+        await defer_undo(app, "elk", ["Student"], [held], "olga")
+        await place.jobs_are("succeeded", "succeeded", "succeeded")
+        undoing = "select r.{} from run r join work w on w.group_id = r.group_id where w.job = 3"
+        assert await place.query(undoing.format("undoes")) == held
+        assert await place.query(undoing.format("status")) == "held", "more deletes than the guard lets pass"
+        await defer_approve(app, "elk", ["Student"], [await place.query(undoing.format("id"))], "olga")
+        await place.jobs_are(*["succeeded"] * 4)
+        assert len(await on_the_hub(place.core, "Student")) == 3
+        await defer_value(app, "elk", "Student", 1, "/firstName", "Ida", "olga")
+        await place.jobs_are(*["succeeded"] * 4, "failed")
+        assert await place.query("select said from work where job = 5") == "there is no conflict there any more"
 
 
 @pytest.mark.long

@@ -192,6 +192,7 @@ def _job(job: JobRow) -> dict[str, Any]:
     return {
         "job": job.number,
         "queue": job.queue,
+        "task": job.task,
         "status": job.status,
         "attempts": job.attempts,
         "deferredAt": job.deferred_at and _moment(job.deferred_at),

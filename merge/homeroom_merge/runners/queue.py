@@ -8,16 +8,21 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import asdict
 from datetime import UTC, date, datetime
+from uuid import UUID
 
 from procrastinate import App, PsycopgConnector
 from procrastinate.exceptions import AlreadyEnqueued, ConnectorException
 from procrastinate.jobs import Job, Status
 from psycopg.errors import RaiseException
 
-from homeroom_merge.runners.asked import Asked
+from homeroom_merge.runners.asked import Asked, OfRuns, Typed
 from homeroom_merge.store.queue_schema import QUEUE_SCHEMA
+from homeroom_merge.values import Value
 
 NIGHTLY, REALTIME, MANUAL = QUEUES = ("nightly", "realtime", "manual")
+"""Each has the task of its name."""
+APPROVE, UNDO, VALUE = "approve", "undo", "value"
+"""Others that are asked for by hand."""
 _PRIORITY = {NIGHTLY: 0, REALTIME: 5, MANUAL: 10}
 """Somebody waits for what was asked for by hand."""
 _FORGOTTEN_AFTER_HOURS = 30 * 24
@@ -45,20 +50,36 @@ def lock_of(feed: str, entities: Sequence[str]) -> str:
 
 async def defer_nightly(app: App, feed: str, day: date) -> int:
     """All enabled entities, once for this local date. The number of the job."""
-    return await _defer(app, NIGHTLY, lock_of(feed, ()), feed=feed, date=day.isoformat())
+    return await _defer(app, NIGHTLY, NIGHTLY, lock_of(feed, ()), feed=feed, date=day.isoformat())
 
 
 async def defer_drain(app: App, feed: str, entity: str) -> int | None:
     """What is dirty, and what was cut off there. None: such a job waits already, and will see all of it."""
     lock = lock_of(feed, (entity,))
     with suppress(AlreadyEnqueued):
-        return await _defer(app, REALTIME, lock, queueing_lock=lock, feed=feed, entity=entity)
+        return await _defer(app, REALTIME, REALTIME, lock, queueing_lock=lock, feed=feed, entity=entity)
     return None
 
 
 async def defer_manual(app: App, asked: Asked) -> int:
     """What was asked for, with its own settings. The number of the job."""
-    return await _defer(app, MANUAL, lock_of(asked.feed, asked.entities), **asdict(asked))
+    return await _defer(app, MANUAL, MANUAL, lock_of(asked.feed, asked.entities), **asdict(asked))
+
+
+async def defer_approve(app: App, feed: str, entities: Sequence[str], runs: Sequence[UUID], by: str) -> int:
+    """To let held plans go on; those that are held no longer by then are left. The number of the job."""
+    return await _of_runs(app, APPROVE, OfRuns(feed, by, entities, [str(run) for run in runs]))
+
+
+async def defer_undo(app: App, feed: str, entities: Sequence[str], runs: Sequence[UUID], by: str) -> int:
+    """To take back what runs have changed. The number of the job."""
+    return await _of_runs(app, UNDO, OfRuns(feed, by, entities, [str(run) for run in runs]))
+
+
+async def defer_value(app: App, feed: str, entity: str, record: int, pointer: str, value: Value, by: str) -> int:
+    """To settle a conflict by a typed value, if both schemas allow it. The number of the job."""
+    typed = Typed(feed, by, entity, record, pointer, value)
+    return await _defer(app, MANUAL, VALUE, lock_of(feed, (entity,)), **asdict(typed))
 
 
 async def cancel(app: App, job: int) -> bool:
@@ -91,9 +112,13 @@ async def forget_old(app: App) -> None:
     await app.job_manager.delete_old_jobs(hours, include_failed=True, include_cancelled=True, include_aborted=True)
 
 
-async def _defer(app: App, queue: str, lock: str, queueing_lock: str | None = None, **asked: object) -> int:
-    """By the name of its queue, which is the name of its task; never into the future: it would block its lock."""
-    task = app.configure_task(queue, queue=queue, lock=lock, queueing_lock=queueing_lock, priority=_PRIORITY[queue])
+async def _of_runs(app: App, task: str, asked: OfRuns) -> int:
+    return await _defer(app, MANUAL, task, lock_of(asked.feed, asked.entities), **asdict(asked))
+
+
+async def _defer(app: App, queue: str, name: str, lock: str, queueing_lock: str | None = None, **asked: object) -> int:
+    """By the name of its task; never into the future: it would block its lock."""
+    task = app.configure_task(name, queue=queue, lock=lock, queueing_lock=queueing_lock, priority=_PRIORITY[queue])
     return await task.defer_async(**asked)  # type: ignore[arg-type]
 
 

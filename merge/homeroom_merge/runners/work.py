@@ -20,7 +20,7 @@ from homeroom_merge.refusal import RefusedError
 from homeroom_merge.report.model import Report
 from homeroom_merge.runners.asked import Asked
 from homeroom_merge.runners.nights import blackout
-from homeroom_merge.runners.queue import MANUAL, NIGHTLY
+from homeroom_merge.runners.queue import NIGHTLY
 from homeroom_merge.settings.model import Settings
 from homeroom_merge.sis.forking import Forkserver
 from homeroom_merge.store import beats, jobs, nights, place, triggers
@@ -66,7 +66,7 @@ async def nightly(means: Means, job: int, feed: str, day: date) -> None:
 
     What keeps it from beginning is raised; then it is handed out again later in the night.
     """
-    async with _state(means) as connection:
+    async with opened_state(means) as connection:
         until = await nights.until(connection, feed, day, job)
         if until is None:
             await jobs.note(connection, job, None, "another job does this night")
@@ -77,7 +77,7 @@ async def nightly(means: Means, job: int, feed: str, day: date) -> None:
             return f"it was {now:%H:%M} UTC, and the night ended at {until:%H:%M}" if now >= until else ""
 
         try:
-            async with _working(means, connection, job, Asked(feed, "")) as work:
+            async with working(means, connection, job, Asked(feed, "")) as work:
                 await work.go_once_free(
                     lambda group, id_: group.run(means.clock(), runner=NIGHTLY, group_id=id_, late=late)
                 )
@@ -90,12 +90,6 @@ async def nightly(means: Means, job: int, feed: str, day: date) -> None:
             raise
 
 
-async def manual(means: Means, job: int, asked: Asked) -> None:
-    """What somebody asked for, once nobody else works on it. InProgressError: somebody did for too long."""
-    async with _state(means) as connection, _working(means, connection, job, asked) as work:
-        await work.go_once_free(lambda group, id_: group.run(means.clock(), runner=MANUAL, dry=asked.dry, group_id=id_))
-
-
 async def drain(means: Means, job: int, feed: str, entity: str) -> list[str]:
     """What was cut off, then what is dirty. Where somebody works on it just now, or the feed stands still, a later one
     does it: what is dirty stays so.
@@ -103,13 +97,13 @@ async def drain(means: Means, job: int, feed: str, entity: str) -> list[str]:
     The entities of the feed that are dirty by now, and to be drained at once: more than goes into one run, or what
     waited for this one. None where a run failed: it would fail again.
     """
-    async with _state(means) as connection:
+    async with opened_state(means) as connection:
         settings, _ = await settings_in_force(connection, feed, means.clock())
         if still := await standstill(connection, settings, means.clock()):
             await jobs.note(connection, job, None, still)
             return []
         try:
-            async with _working(means, connection, job, Asked(feed, "", (entity,))) as work:
+            async with working(means, connection, job, Asked(feed, "", (entity,))) as work:
                 await work.group.roll_up()
                 if (drained := means.drain) is not None:
                     await work.go(lambda group, _: drained(connection, group, entity, means.clock()))
@@ -173,11 +167,11 @@ class Work:
         """On connections of its own: the group's is busy. What it cannot say now it says with the next beat."""
         while True:
             await anyio.sleep(self.means.beat_seconds)
-            runs = [course.run for course in self.group.courses if course.status == "running"]
+            going_on = [course.run for course in self.group.courses if course.status == "running"]
             try:
                 own = await connect(self.means.database_url)
                 try:
-                    asked_to_end = await beats.beat(own, runs)
+                    asked_to_end = await beats.beat(own, going_on)
                 finally:
                     await own.close()
             except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as fault:
@@ -199,7 +193,8 @@ class Work:
 
 
 @asynccontextmanager
-async def _working(means: Means, connection: Conn, job: int, asked: Asked) -> AsyncIterator[Work]:
+async def working(means: Means, connection: Conn, job: int, asked: Asked) -> AsyncIterator[Work]:
+    """The group of runs that somebody asks for, by the settings in force. RefusedError, HomeroomError, OSError."""
     settings, basis = await settings_in_force(connection, asked.feed, means.clock(), asked.overrides)
     if asked.schools:
         basis = replace(basis, overrides={**basis.overrides, "schools": list(asked.schools)})
@@ -216,7 +211,7 @@ async def _working(means: Means, connection: Conn, job: int, asked: Asked) -> As
 
 
 @asynccontextmanager
-async def _state(means: Means) -> AsyncIterator[asyncpg.Connection]:
+async def opened_state(means: Means) -> AsyncIterator[asyncpg.Connection]:
     """A connection of this job's own. CutShortError: it was lost, or there was none."""
     async with AsyncExitStack() as stack:
         try:

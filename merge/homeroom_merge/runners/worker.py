@@ -16,12 +16,12 @@ from procrastinate.exceptions import ConnectorException
 from procrastinate.job_context import AbortReason
 from procrastinate.jobs import Status
 
-from homeroom_merge.runners import queue, work
-from homeroom_merge.runners.asked import Asked
+from homeroom_merge.runners import by_hand, queue, work
+from homeroom_merge.runners.asked import Asked, OfRuns, Typed
 from homeroom_merge.runners.clock import Clock
 from homeroom_merge.runners.keeping import Keeper
 from homeroom_merge.runners.noticing import listen, take_calls
-from homeroom_merge.runners.queue import MANUAL, NIGHTLY, REALTIME
+from homeroom_merge.runners.queue import APPROVE, MANUAL, NIGHTLY, REALTIME, UNDO, VALUE
 from homeroom_merge.runners.serving import serve
 from homeroom_merge.runners.webhook import Hooked, webhook_app
 from homeroom_merge.runners.work import REFUSALS, CutShortError, Means
@@ -177,7 +177,19 @@ class Worker:
 
         @app.task(name=MANUAL, pass_context=True)
         async def manual(context: JobContext, /, **asked: Any) -> None:
-            await self._do(context, work.manual(means, _number(context), Asked(**asked)))
+            await self._do(context, by_hand.manual(means, _number(context), Asked(**asked)))
+
+        @app.task(name=APPROVE, pass_context=True)
+        async def approve(context: JobContext, /, **asked: Any) -> None:
+            await self._do(context, by_hand.approve(means, _number(context), OfRuns(**asked)))
+
+        @app.task(name=UNDO, pass_context=True)
+        async def undo(context: JobContext, /, **asked: Any) -> None:
+            await self._do(context, by_hand.undo(means, _number(context), OfRuns(**asked)))
+
+        @app.task(name=VALUE, pass_context=True)
+        async def value(context: JobContext, /, **typed: Any) -> None:
+            await self._do(context, by_hand.set_value(means, _number(context), Typed(**typed)))
 
     async def _do(self, context: JobContext, doing: Awaitable[T]) -> T:
         job, name = _number(context), context.job.queue

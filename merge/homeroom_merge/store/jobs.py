@@ -18,6 +18,7 @@ class JobRow:
 
     number: int
     queue: str
+    task: str
     status: str
     asked: Mapping[str, Any]
     attempts: int
@@ -63,6 +64,19 @@ async def goes_on(connection: Conn, feed: str) -> bool:
     )
 
 
+async def workers_heard(connection: Conn, seconds: float) -> int:
+    """Workers of which something was heard within that time."""
+    return int(
+        await connection.fetchval(
+            """
+            select count(*) from homeroom_merge_queue.procrastinate_workers
+            where last_heartbeat > now() - make_interval(secs => $1)
+            """,
+            seconds,
+        )
+    )
+
+
 async def note(connection: Conn, job: int, group_id: UUID | None, said: str = "") -> None:
     """What a job has come to so far."""
     await connection.execute(
@@ -85,8 +99,8 @@ async def forget(connection: Conn) -> None:
 
 
 _JOBS = """
-    select j.id, j.queue_name, j.status::text, j.args::text, j.attempts, e.deferred_at, e.changed_at, w.group_id,
-           coalesce(w.said, '') as said
+    select j.id, j.queue_name, j.task_name, j.status::text, j.args::text, j.attempts, e.deferred_at, e.changed_at,
+           w.group_id, coalesce(w.said, '') as said
     from homeroom_merge_queue.procrastinate_jobs j left join work w on w.job = j.id
     left join lateral (
         select min(at) as deferred_at, max(at) as changed_at from homeroom_merge_queue.procrastinate_events e
@@ -96,5 +110,5 @@ _JOBS = """
 
 
 def _row(row: asyncpg.Record) -> JobRow:
-    number, queue, status, asked, *rest = row.values()
-    return JobRow(number, queue, status, orjson.loads(asked), *rest)
+    number, queue, task, status, asked, *rest = row.values()
+    return JobRow(number, queue, task, status, orjson.loads(asked), *rest)
