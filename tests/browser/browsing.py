@@ -1,0 +1,83 @@
+"""Chromium, and what people do in it."""
+
+import shutil
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Literal
+
+from axe_playwright_python.async_playwright import Axe
+from playwright.async_api import Browser, Page, async_playwright
+
+from tests.browser.stage import PASSWORD
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+_SWITCHES = (
+    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+)
+_SERIOUS = ("serious", "critical")
+
+
+@dataclass
+class Visitor:
+    """Somebody with a browser window on a console."""
+
+    page: Page
+    url: str
+
+    async def sign_in(self, name: str) -> None:
+        await self.goes_to("/console/sign-in")
+        await self.page.get_by_label("Name").fill(name)
+        await self.page.get_by_label("Password").fill(PASSWORD)
+        await self.page.get_by_role("button", name="Sign in").click()
+        await self.page.get_by_role("button", name="Sign out").wait_for()
+
+    async def goes_to(self, path: str) -> None:
+        await self.page.goto(self.url + path)
+
+    async def follows(self, link: str) -> None:
+        await self.page.get_by_role("link", name=link, exact=True).first.click()
+
+    async def presses(self, button: str) -> None:
+        await self.page.get_by_role("button", name=button, exact=True).first.click()
+
+    async def sees(self, text: str) -> None:
+        await self.page.get_by_text(text).first.wait_for()
+
+    async def serious_findings(self) -> list[str]:
+        """What axe-core finds wrong with the page for those who cannot see or point."""
+        found = await Axe().run(self.page)
+        return [
+            f"{each['id']}: {each['help']} ({each['nodes'][0]['html'][:200]})"
+            for each in found.response["violations"]
+            if each["impact"] in _SERIOUS
+        ]
+
+    async def is_wider_than_its_window(self) -> bool:
+        wider: bool = await self.page.evaluate("document.scrollingElement.scrollWidth > window.innerWidth")
+        return wider
+
+
+@asynccontextmanager
+async def chromium() -> AsyncIterator[Browser]:
+    """The system's own."""
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=list(_SWITCHES))
+        try:
+            yield browser
+        finally:
+            await browser.close()
+
+
+@asynccontextmanager
+async def visiting(
+    browser: Browser, url: str, width: int = 1200, height: int = 900, scheme: Literal["light", "dark"] = "light"
+) -> AsyncIterator[Visitor]:
+    """A window of its own, with no cookies."""
+    context = await browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
+    context.set_default_timeout(20_000)
+    try:
+        yield Visitor(await context.new_page(), url)
+    finally:
+        await context.close()
