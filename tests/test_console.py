@@ -4,6 +4,7 @@ import csv
 import io
 import re
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import httpx
@@ -11,7 +12,9 @@ import pytest
 
 from homeroom_merge.console.frame.files import PER_PAGE
 from homeroom_server import people
+from homeroom_server.app import create_app
 from homeroom_server.operations import OperationError
+from homeroom_server.peers import Peers, networks
 from homeroom_server.people import FAILURES_OF_NAME_MAX, PersonRole
 from tests.conftest import Core
 from tests.records import accepted, available, note
@@ -103,6 +106,42 @@ async def test_who_guesses_has_to_wait_and_nobody_else(web: httpx.AsyncClient, c
     told = await connection.fetch("select person, what from person_event order by number")
     assert [tuple(row) for row in told[-2:]] == [("amir", "signed in"), ("olga", "signed in")]
     assert sum(row["what"] == "a sign-in failed" for row in told) == FAILURES_OF_NAME_MAX
+
+
+@pytest.mark.parametrize(
+    ("said", "counted"),
+    [
+        ("203.0.113.9", "203.0.113.9"),
+        ("198.51.100.1, 203.0.113.9, 10.1.2.3", "203.0.113.9"),
+        ("203.0.113.9, nonsense", "10.9.9.9"),
+        ("", "10.9.9.9"),
+    ],
+)
+async def test_a_proxy_of_ours_says_who_calls_and_whether_by_tls(
+    core_with_people: Core, said: str, counted: str
+) -> None:
+    services = replace(core_with_people.services, peers=Peers(networks("10.0.0.0/8 127.0.0.1")))
+    app = create_app(services)
+    headers = {"X-Forwarded-For": said, "X-Forwarded-Proto": "https"}
+    transport = httpx.ASGITransport(app, client=("10.9.9.9", 4711))
+    async with httpx.AsyncClient(base_url="http://core", transport=transport, headers=headers) as behind:
+        assert (await sign_in(behind, "olga", "wrong")).status_code == 401
+        assert "Secure" in (await sign_in(behind, "vera")).headers["Set-Cookie"]
+    transport = httpx.ASGITransport(app, client=("192.0.2.7", 4711))
+    async with httpx.AsyncClient(base_url="http://core", transport=transport, headers=headers) as stranger:
+        assert (await sign_in(stranger, "olga", "wrong")).status_code == 401
+        assert "Secure" not in (await sign_in(stranger, "vera")).headers["Set-Cookie"]
+    connection = await core_with_people.connect()
+    assert [
+        row["address"] for row in await connection.fetch("select address from sign_in_failure order by 1")
+    ] == sorted([counted, "192.0.2.7"])
+
+
+async def test_a_node_tells_where_a_connection_comes_from(core_with_people: Core) -> None:
+    async with core_with_people.served(), httpx.AsyncClient(base_url=core_with_people.base_url) as web:
+        assert (await sign_in(web, "olga", "wrong")).status_code == 401
+        connection = await core_with_people.connect()
+        assert await connection.fetchval("select address from sign_in_failure") == "127.0.0.1"
 
 
 async def test_a_form_of_another_site_does_nothing(web: httpx.AsyncClient) -> None:

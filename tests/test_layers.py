@@ -15,6 +15,7 @@ MERGE = ROOT / "merge" / "homeroom_merge"
 
 # From the ground up: a room imports only rooms that stand before it.
 FLOORS = [
+    "peers",
     "settings",
     "json_schema",
     "rule_set",

@@ -21,6 +21,7 @@ from homeroom_server import problems
 from homeroom_server.endpoints.parked import PARK_EXTENSION
 from homeroom_server.held.answer import Answer
 from homeroom_server.held.waiters import Held
+from homeroom_server.peers import PEER_EXTENSION
 from homeroom_server.services import Services
 
 _EARLY_BYTES_MAX = 64 * 1024
@@ -224,7 +225,7 @@ class _Speaking(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self._in_message = True
-        self.scope["extensions"] = {PARK_EXTENSION: {"park": self._park}}
+        self.scope["extensions"] = {PARK_EXTENSION: {"park": self._park}, PEER_EXTENSION: {"address": self._address}}
 
     def on_message_complete(self) -> None:
         self._in_message = False
@@ -239,6 +240,11 @@ class _Speaking(HttpToolsProtocol):
     def _end(self, count: int) -> None:
         self._begun -= count
         self._parking.ended(count)
+
+    def _address(self) -> str:
+        """Of the connection's other end; empty on a socket that has none."""
+        peer = self.transport.get_extra_info("peername")
+        return str(peer[0]) if isinstance(peer, tuple) else ""
 
     def _park(self, held: Held) -> ParkedConnection | None:
         """Let the request in hand be held without a task; None if its connection has other things to do.

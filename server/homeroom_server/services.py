@@ -23,6 +23,7 @@ from homeroom_server.hashes.hashing import Hashing
 from homeroom_server.hashes.version_hash import VersionHashes
 from homeroom_server.held.bookmarks import Bookmarks
 from homeroom_server.held.waiters import Waiters
+from homeroom_server.peers import Peers, networks
 from homeroom_server.primary import Primary
 from homeroom_server.reading import Connections, Reading, open_reading
 from homeroom_server.settings import Settings
@@ -53,6 +54,7 @@ class Services:
     hashes: VersionHashes
     availability: Availability
     client_streams: ClientStreams
+    peers: Peers
     committer: Committer
     processor: Processor
     access_worker: AccessWorker
@@ -115,6 +117,7 @@ async def open_services(settings: Settings, database_url: str) -> AsyncIterator[
             hashes,
             Availability(flights, hashes, bookmarks),
             client_streams,
+            Peers(networks(settings.proxies)),
             committer,
             processor,
             access_worker,

@@ -3,11 +3,13 @@
 import os
 import ssl
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from homeroom_server.peers import networks
 
 WORKERS_MAX = 64
 
@@ -48,6 +50,9 @@ class Settings:
     """A PEM file, the chain included. Empty: plain HTTP, for a proxy on the same machine."""
     tls_key: str = ""
     """A PEM file; empty if the certificate's file holds the key too."""
+
+    proxies: str = "127.0.0.0/8 ::1"
+    """Addresses and networks, with spaces between, of proxies that are believed who calls and whether by TLS."""
 
     body_bytes_max: int = 8 * 1024 * 1024
     requests_at_once_max: int = 256
@@ -123,22 +128,31 @@ def read_settings(flags: Mapping[str, object | None] | None = None, file: Path |
             lowest = 1 if name in _ONE_OR_MORE else 0
             if isinstance(values[name], int | float) and values[name] < lowest:
                 faults.append(f"{name}: {value!r} is below {lowest}")
-    if values.get("tls_certificate"):
-        try:
-            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(
-                values["tls_certificate"], values.get("tls_key") or None
-            )
-        except OSError as fault:  # what is wrong with the files themselves included
-            faults.append(f"tls_certificate, tls_key: no certificate with its key can be read from them: {fault}")
-    if not 1 <= values.get("workers", 1) <= WORKERS_MAX:
-        faults.append(f"workers: {values['workers']!r} is not within 1 to {WORKERS_MAX}")
-    try:
-        ZoneInfo(str(values.get("time_zone", Settings().time_zone)))
-    except (ZoneInfoNotFoundError, ValueError):
-        faults.append(f"time_zone: {values['time_zone']!r} is not a time zone known here")
+    settings = replace(Settings(), **values)
+    faults += _faults(settings)
     if faults:
         raise SettingsError("these settings cannot be used:\n" + "\n".join(f"  {fault}" for fault in faults))
-    return replace(Settings(), **values)
+    return settings
+
+
+def _faults(settings: Settings) -> Iterator[str]:
+    """What is wrong with values of the right types."""
+    if settings.tls_certificate:
+        try:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(settings.tls_certificate, settings.tls_key or None)
+        except OSError as fault:  # what is wrong with the files themselves included
+            yield f"tls_certificate, tls_key: no certificate with its key can be read from them: {fault}"
+    try:
+        networks(settings.proxies)
+    except ValueError as fault:
+        yield f"proxies: {fault}"
+    if not 1 <= settings.workers <= WORKERS_MAX:
+        yield f"workers: {settings.workers!r} is not within 1 to {WORKERS_MAX}"
+    try:
+        ZoneInfo(settings.time_zone)
+    except (ZoneInfoNotFoundError, ValueError):
+        yield f"time_zone: {settings.time_zone!r} is not a time zone known here"
 
 
 def to_environment(settings: Settings) -> dict[str, str]:

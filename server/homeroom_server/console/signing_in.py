@@ -6,7 +6,7 @@ from starlette.responses import RedirectResponse, Response
 from homeroom_merge.console.frame.forms import RefusedFormError, form_of
 from homeroom_server import people
 from homeroom_server.console.rendering import pages
-from homeroom_server.console.visit import COOKIE, Visit, address_of, to_primary
+from homeroom_server.console.visit import COOKIE, Visit, address_of, services_of, to_primary
 from homeroom_server.people import SignInRefusedError
 
 HOME = "/console/clients"
@@ -32,7 +32,7 @@ async def sign_in(request: Request) -> Response:
             said = f"Too many wrong passwords: try again in {refused.wait_minutes} minutes."
         return _page(429 if refused.wait_minutes else 401, next=place, name=name[:100], refused=said)
     response = RedirectResponse(place, 303)
-    is_secure = request.url.scheme == "https"
+    is_secure = services_of(request).peers.is_secure(request)
     response.set_cookie(COOKIE, signed_in.token, path="/console", secure=is_secure, httponly=True, samesite="lax")
     return response
 

@@ -114,4 +114,5 @@ def to_primary(request: Request) -> Connections:
 
 
 def address_of(request: Request) -> str:
-    return request.client.host if request.client is not None else ""
+    """From which they come."""
+    return services_of(request).peers.address(request)

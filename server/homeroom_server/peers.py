@@ -1,0 +1,71 @@
+"""From where a request comes: what its connection says and, of proxies that are ours, what they say."""
+
+from collections.abc import Callable, Sequence
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+
+from starlette.requests import Request
+
+PEER_EXTENSION = "homeroom.peer"
+"""The ASGI extension: its `address` tells the connection's other end, which costs memory and is asked for seldom."""
+
+Network = IPv4Network | IPv6Network
+
+
+class Peers:
+    """`proxies`: networks whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed."""
+
+    def __init__(self, proxies: Sequence[Network]) -> None:
+        self._proxies = proxies
+
+    def address(self, request: Request) -> str:
+        """The caller's; empty if nobody can tell. A proxy's own address is a caller's where it names none."""
+        here = _connected(request)
+        if not self._is_ours(here):
+            return here
+        named = [part.strip() for line in request.headers.getlist("x-forwarded-for") for part in line.split(",")]
+        for said in reversed(named):
+            if not (found := _canonical(said)):
+                break
+            here = found
+            if not self._is_ours(here):
+                break
+        return here
+
+    def is_secure(self, request: Request) -> bool:
+        """Whether the caller speaks TLS, to this node or to the proxy before it."""
+        if request.url.scheme == "https":
+            return True
+        said = request.headers.get("x-forwarded-proto", "")
+        return self._is_ours(_connected(request)) and said.rpartition(",")[2].strip().lower() == "https"
+
+    def _is_ours(self, address: str) -> bool:
+        return bool(address) and is_within(address, self._proxies)
+
+
+def networks(said: str) -> list[Network]:
+    """Addresses and networks with spaces between; ValueError names the first that is none."""
+    return [ip_network(each) for each in said.split()]
+
+
+def is_within(address: str, among: Sequence[Network]) -> bool:
+    """Whether an address lies in one of these networks."""
+    parsed = ip_address(address)
+    return any(parsed in network for network in among)
+
+
+def _connected(request: Request) -> str:
+    extension = request.scope.get("extensions", {}).get(PEER_EXTENSION)
+    tell: Callable[[], str] | None = None if extension is None else extension["address"]
+    if tell is not None:
+        return _canonical(tell())
+    return _canonical(request.client.host) if request.client is not None else ""
+
+
+def _canonical(said: str) -> str:
+    """As `ipaddress` writes it; an IPv4 address in IPv6's clothes as itself; empty if it is none."""
+    try:
+        address: IPv4Address | IPv6Address = ip_address(said.partition("%")[0])
+    except ValueError:
+        return ""
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return str(mapped or address)
