@@ -59,6 +59,7 @@ FLOORS = [
     "access.reasons",
     "access.verdict",
     "access.explanation",
+    "access.seers",
     "access.worker",
     "feed",
     "collection",

@@ -199,6 +199,12 @@ def open_read_pool(
     return _open_pool(connect, connections_max, settings.statement_seconds_max, {})
 
 
+def open_console_pool(connect: Connect, settings: Settings) -> AbstractAsyncContextManager[asyncpg.Pool]:
+    """Connections for pages: read seldom, for one school or for all, so each is planned for what it asks for."""
+    session = {"plan_cache_mode": "force_custom_plan"}
+    return _open_pool(connect, settings.console_connections_max, settings.statement_seconds_max, session)
+
+
 def open_feed_pool(connect: Connect, settings: Settings) -> AbstractAsyncContextManager[asyncpg.Pool]:
     """One connection that reads what moved, one that announces: no herd of requests stands before them.
 

@@ -161,9 +161,7 @@ async def open_reading(primary: Primary, settings: Settings, bookmarks: Bookmark
             pools: dict[Lane, asyncpg.Pool] = {
                 "usual": await stack.enter_async_context(database.open_read_pool(connect, settings, sizes.usual)),
                 "bulk": await stack.enter_async_context(database.open_read_pool(connect, settings, sizes.bulk)),
-                "console": await stack.enter_async_context(
-                    database.open_read_pool(connect, settings, settings.console_connections_max)
-                ),
+                "console": await stack.enter_async_context(database.open_console_pool(connect, settings)),
                 "feed": await stack.enter_async_context(database.open_feed_pool(connect, settings)),
             }
             return Place(name, is_primary, pools)

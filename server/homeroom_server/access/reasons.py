@@ -54,7 +54,7 @@ def rule_in_words(rule: TypeAccess | None, record: ObservedRecord) -> str:
     if rule is None:
         return "Everybody sees it."
     associated = f"organisations associated with student {record.student}" if record.student else ""
-    seers = [f"its owner {record.owner}"] if rule.by_owner else []
+    seers = [f"its owner {record.owner}".rstrip()] if rule.by_owner else []
     if associated and rule.open:
         seers.append(associated)
     elif associated and rule.shared_when is not None:

@@ -11,6 +11,7 @@ def pages() -> Pages:
     return Pages(
         [
             Section("clients", "Clients", "/console/clients"),
+            Section("records", "Records", "/console/records"),
             Section("merges", "Merges", "/console/merges"),
         ],
         ["homeroom_server.console", "homeroom_merge.console"],

@@ -11,6 +11,8 @@ from homeroom_merge.console.routes import routes as merges_routes
 from homeroom_server.console import signing_in
 from homeroom_server.console.clients import clients
 from homeroom_server.console.merges import CoreHost
+from homeroom_server.console.record import record
+from homeroom_server.console.records import records
 from homeroom_server.console.visit import Visit, for_people
 from homeroom_server.services import Services
 
@@ -35,6 +37,9 @@ def routes(services: Services) -> list[Route]:
         Route("/console/sign-in", signing_in.sign_in, methods=["POST"]),
         Route("/console/sign-out", for_people(signing_in.sign_out), methods=["POST"]),
         Route("/console/clients", for_people(clients)),
+        Route("/console/records", for_people(records)),
+        Route("/console/records/{type}", for_people(record)),
+        Route("/console/records/{type}/{id}", for_people(record)),
         *(Route(f"/console/static/{name}", partial(_asset, name)) for name in ASSETS),
         *merges_routes(CoreHost(services)),
         Route("/console/{rest:path}", for_people(_nothing)),

@@ -37,6 +37,16 @@ class ObservedRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class Observing:
+    """An organisation, and the row that it has of a record: `state` and `state_version` are None where it has none."""
+
+    observer: Observer
+    name: str
+    state: str | None
+    state_version: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Waiting:
     """What is still to be computed about a record.
 
@@ -72,6 +82,53 @@ async def read_observer(connection: Conn, code: str) -> Observer | None:
         code,
     )
     return None if row is None else Observer(**row)
+
+
+async def read_observers(
+    connection: Conn,
+    scope: Sequence[int] | None,
+    type_number: int,
+    record_id: str,
+    through: Sequence[str],
+    limit: int,
+) -> tuple[list[Observing], int]:
+    """Who has a row of a record, or sees what one of `through` (codes) does, and how many these are.
+
+    The ministry comes first, then those who see it. `scope`: numbers of organizations, with those below; None: all.
+    """
+    rows = await connection.fetch(
+        """
+        with entitled as materialized (
+            select code, lineage from organization where code = any($4::text[])
+        ), concerned as (
+            select organization as number from viewer where notification_type = $2 and id = $3
+            union select unnest(lineage) from entitled
+            union select number from organization where lineage = '{}'
+        )
+        select o.number, o.code, o.name, o.lineage = '{}' as is_ministry,
+               array(select e.code from entitled e where o.number = any(e.lineage) order by e.code) as below,
+               v.state::text, v.version as state_version, count(*) over () as among
+        from concerned join organization o using (number)
+        left join viewer v on v.notification_type = $2 and v.id = $3 and v.organization = o.number
+        where $1::int[] is null or o.lineage && $1
+        order by o.lineage <> '{}', v.state, o.code limit $5
+        """,
+        scope,
+        type_number,
+        record_id,
+        through,
+        limit,
+    )
+    found = [
+        Observing(
+            Observer(row["number"], row["code"], row["is_ministry"], row["below"]),
+            row["name"],
+            row["state"],
+            row["state_version"],
+        )
+        for row in rows
+    ]
+    return found, rows[0]["among"] if rows else 0
 
 
 async def read_observed(
