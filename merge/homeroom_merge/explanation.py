@@ -6,8 +6,7 @@ from datetime import datetime
 from homeroom_merge.codec import canonical
 from homeroom_merge.group import Group
 from homeroom_merge.merging import UNTOUCHED
-from homeroom_merge.plan import Change, FieldChange
-from homeroom_merge.planning import RE_KEY
+from homeroom_merge.plan import RE_KEY, Change, FieldChange
 from homeroom_merge.pointing import value_at
 from homeroom_merge.records import Known, State
 from homeroom_merge.rules import Ruling, explain

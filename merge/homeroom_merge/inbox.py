@@ -3,25 +3,28 @@
 A decision is kept with the values it was made on, and the next run that reaches both sides carries it out.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from hashlib import sha256
 
 from homeroom_merge.codec import canonical, value_text
 from homeroom_merge.group import Group
 from homeroom_merge.opening import InProgressError
-from homeroom_merge.planning import MOVING, RE_KEY
+from homeroom_merge.plan import MOVING, RE_KEY, UNDO
 from homeroom_merge.pointing import is_named, plain, with_value
 from homeroom_merge.records import Known, Method
 from homeroom_merge.refusal import RefusedError
 from homeroom_merge.rules import Rules, winner
-from homeroom_merge.store import inbox, own, runs, seen
+from homeroom_merge.store import conflicts, inbox, own, runs, seen
 from homeroom_merge.store import known as records
+from homeroom_merge.store.conflicts import Wanted
 from homeroom_merge.store.connection import Conn
+from homeroom_merge.store.failing import Unknown
 from homeroom_merge.store.inbox import Entry, Named
-from homeroom_merge.undoing import RULE as UNDO
 from homeroom_merge.values import SideName, Value, is_item, path_of
 
 NAMED_MAX = 10
 """Records named where somebody's word fits several."""
+_MARK_LENGTH = 16
 
 
 class InboxError(RefusedError):
@@ -46,7 +49,7 @@ async def record_of(connection: Conn, feed: str, said: str, entity: str | None =
     return found[0]
 
 
-def label(each: Named | Entry) -> str:
+def label(each: Named | Entry | Unknown) -> str:
     """A record by its keys."""
     keys = [each.sis_key, None if each.hub_id == each.sis_key else each.hub_id and f"(hub {each.hub_id})"]
     return " ".join(filter(None, [each.entity, *keys]))
@@ -70,18 +73,31 @@ async def take(connection: Conn, entry: Entry, side: SideName, by: str) -> None:
     await _decide(connection, entry, entry.hub if side == "hub" else entry.sis, by)
 
 
-async def take_all(
-    connection: Conn, feed: str, entity: str | None, side: SideName, expected: int, by: str
-) -> Sequence[Entry]:
-    """The same for all conflicts that nobody has decided, if there are just so many. InboxError."""
+async def take_all(connection: Conn, feed: str, wanted: Wanted, side: SideName, expected: int, by: str) -> None:
+    """The same for all conflicts that are meant and that nobody has decided, if there are just so many. InboxError."""
     async with connection.transaction():
-        every = await inbox.entries(connection, feed, entity, None, None)
-        open_ = [each for each in every if not each.decided_by and each.rule not in _APART]
-        if len(open_) != expected:
-            raise InboxError(f"there are {len(open_)} open conflicts, not {expected}: look at them again")
-        for each in open_:
-            await take(connection, each, side, by)
-    return open_
+        done = await conflicts.take_all(connection, feed, wanted, side, by, expected + 1)
+        if done != expected:
+            how_many = f"more than {expected:,}" if done > expected else f"{done:,}"
+            raise InboxError(f"there are {how_many} open conflicts, not {expected:,}: look at them again")
+
+
+async def chosen(connection: Conn, feed: str, marks: Mapping[tuple[int, str], str]) -> list[Entry]:
+    """The conflicts at these records and fields, kept as they are until the caller's transaction ends.
+
+    `marks`: what `mark_of` made of each as somebody saw it. InboxError: one is not so any more.
+    """
+    await conflicts.lock(connection, list(marks))
+    found = await inbox.at(connection, feed, list(marks))
+    if any(mark_of(each) != marks[each.record, each.pointer] for each in found) or len(found) != len(marks):
+        raise InboxError("some of these conflicts have changed or are gone since you saw them: look at them again")
+    return found
+
+
+def mark_of(entry: Entry) -> str:
+    """What is another as soon as something of the conflict is."""
+    said = [value_text(value) for value in (entry.base, entry.sis, entry.hub)]
+    return sha256(canonical([*said, entry.rule]).encode()).hexdigest()[:_MARK_LENGTH]
 
 
 async def set_value(connection: Conn, entry: Entry, value: Value, group: Group, by: str) -> None:
@@ -91,12 +107,12 @@ async def set_value(connection: Conn, entry: Entry, value: Value, group: Group, 
         raise InboxError("this conflict is over the record itself: take one of its sides")
     shape, sides = group.terms_of(entry.entity).shape, group.sides_of(entry.entity)
     path = path_of(entry.pointer)
-    if _is_order(entry) and not (isinstance(value, list) and sorted(map(str, value)) == sorted(entry.hub)):
+    if is_order(entry) and not (isinstance(value, list) and sorted(map(str, value)) == sorted(entry.hub)):
         raise InboxError(f"this conflict is over an order: give {canonical(entry.hub)} in the order that is right")
     async with connection.transaction():
         known = (await records.read(connection, [entry.record]))[entry.record].known
     faults: dict[str, str] = {}
-    if not _is_order(entry):
+    if not is_order(entry):
         for side, verifier in ((known.hub, sides.hub_verifier), (known.sis, sides.sis_verifier)):
             body = with_value(shape, side.body or {}, path, value)
             faults |= {fault.pointer: f"{fault.pointer} {fault.detail}".strip() for fault in verifier.faults(body)}
@@ -110,9 +126,22 @@ async def make_rule(connection: Conn, entry: Entry, method: Method, by: str) -> 
     _expect_decidable(entry)
     async with connection.transaction():
         known = (await records.read(connection, [entry.record]))[entry.record].known
-        if _leaves_open(method, known):
+        if method not in settling(known):
             raise InboxError(f"{method} would leave it open: take a rule that settles it, such as resolveAsHub")
         await own.override(connection, entry.record, entry.pointer, method, by)
+
+
+def settling(known: Known) -> list[Method]:
+    """The methods that leave no conflict of this record open."""
+    return [method for method in Method if winner(method, None, known, Rules("")) is not None]
+
+
+def is_order(entry: Entry) -> bool:
+    """Whether the sides disagree on the order of a list, and say it by its items' keys."""
+    return all(
+        isinstance(value, list) and value and all(isinstance(item, str) and is_item(item) for item in value)
+        for value in (entry.hub, entry.sis)
+    )
 
 
 async def same(connection: Conn, entry: Entry, by: str) -> None:
@@ -157,18 +186,6 @@ _APART = {
     MOVING: "the next run takes this up by itself, once the record keeps still",
     UNDO: "an undo left what somebody changed since: edit it on either side, and the next run carries it over",
 }
-
-
-def _is_order(entry: Entry) -> bool:
-    """Whether the sides disagree on the order of a list, and say it by its items' keys."""
-    return all(
-        isinstance(value, list) and value and all(isinstance(item, str) and is_item(item) for item in value)
-        for value in (entry.hub, entry.sis)
-    )
-
-
-def _leaves_open(method: Method, known: Known) -> bool:
-    return winner(method, None, known, Rules("")) is None
 
 
 async def _proposed(connection: Conn, entry: Entry) -> tuple[int, str]:

@@ -32,6 +32,16 @@ class FieldChange:
     """The sides on which it is written."""
 
 
+RE_KEY = "proposed re-key"
+"""The rule of a conflict that only a person settles: a new key of the SIS carries a number that another record had."""
+MOVING = "it moved each time it was about to be written"
+"""The rule of a conflict that the next run takes up by itself, once the record keeps still."""
+UNDO = "undo"
+"""The rule of a conflict that an undo left where somebody has changed a value since."""
+APART = frozenset({RE_KEY, MOVING, UNDO})
+"""Those in which no side can be taken."""
+
+
 @dataclass(frozen=True, slots=True)
 class Conflict:
     """One field, or with pointer `` the record itself, on which both sides disagree and no rule decides."""

@@ -10,7 +10,7 @@ from homeroom_merge.codec import change_of, change_text
 from homeroom_merge.guards import Pass, Standing, Tally, Verdict, judge, tally
 from homeroom_merge.linking import Links
 from homeroom_merge.merging import UNTOUCHED, merge
-from homeroom_merge.plan import Change, Conflict
+from homeroom_merge.plan import MOVING, RE_KEY, Change, Conflict
 from homeroom_merge.reach import Reach
 from homeroom_merge.records import Known
 from homeroom_merge.sis.side import Sis
@@ -22,11 +22,6 @@ from homeroom_merge.terms import Terms
 from homeroom_merge.values import ABSENT
 
 _AT_ONCE = 1_000
-RE_KEY = "proposed re-key"
-"""The rule of a conflict that only a person settles: a new key of the SIS carries a number that another record had."""
-
-MOVING = "it moved each time it was about to be written"
-"""The rule of a conflict that the next run takes up by itself, once the record keeps still."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,34 +1,19 @@
-"""The report of a run, out of what the store kept of it; its records pass by one at a time."""
+"""The report of a run as a whole, out of what the store kept of it; its records pass by one at a time."""
 
-from collections.abc import AsyncGenerator, Mapping
 from dataclasses import replace
 from uuid import UUID
 
 import orjson
 
 from homeroom_merge.course import Course
-from homeroom_merge.plan import Change
 from homeroom_merge.report.lines import from_json, head_line
 from homeroom_merge.report.logbook import logbook_of
-from homeroom_merge.report.model import (
-    Outcome,
-    Problem,
-    RecordEntry,
-    Report,
-    Result,
-    Status,
-    StepStatus,
-    entry_of,
-    problems_of,
-)
+from homeroom_merge.report.model import Report, Status, StepStatus
 from homeroom_merge.report.summary import Summing
+from homeroom_merge.run_records import entries
 from homeroom_merge.store import reports, runs
 from homeroom_merge.store.connection import Conn
-from homeroom_merge.store.reports import Head, LeftOut, Planned
-
-_RESULTS: Mapping[str, Result] = {result.value: result for result in Result}
-_OUTCOMES: Mapping[str, Outcome] = {**{outcome.value: outcome for outcome in Outcome}, "moved": Outcome.STALE}
-_FAILED = frozenset({Outcome.FAILED, Outcome.UNKNOWN, Outcome.STALE})
+from homeroom_merge.store.reports import Head
 
 
 async def close(connection: Conn, course: Course, status: str) -> None:
@@ -61,6 +46,10 @@ async def kept(connection: Conn, run: UUID) -> Report | None:
         report, _ = from_json([text.encode()])
         if report.status == head.status:
             return report
+        if head.is_discarded:  # nothing of its plan was touched, which may have a million records
+            report = replace(report, status=Status(head.status), ended_at=head.ended_at)
+            await reports.keep_report(connection, run, head_line(report).decode())
+            return report
     report = await _made(connection, run, head)
     await reports.keep_report(connection, run, head_line(report).decode())
     return report
@@ -91,39 +80,3 @@ async def _made(connection: Conn, run: UUID, head: Head) -> Report:
         tuple(log.notes),
         summing.summary(),
     )
-
-
-async def entries(connection: Conn, run: UUID) -> AsyncGenerator[RecordEntry, None]:
-    """Every record of a run: what was left out of it, then what was planned and what came of that."""
-    async with connection.transaction():
-        async for left in reports.left_out(connection, run):
-            yield _left_out(left)
-        async for planned in reports.everything_planned(connection, run):
-            yield _entry(planned)
-
-
-def _left_out(left: LeftOut) -> RecordEntry:
-    problems = tuple(Problem(each.detail, each.pointer, left.side, cure=each.cure) for each in left.faults)
-    names = (left.sis_key, left.hub_id, left.place) if left.sis_key or left.hub_id else (left.place, None, "")
-    return RecordEntry(
-        *names[:2], Outcome.INVALID, left.school, left.school_year, problems=problems, note=names[2] or ""
-    )
-
-
-def _entry(planned: Planned) -> RecordEntry:
-    change, outcome = planned.change, _outcome(planned.change, planned.outcome)
-    results = {
-        side: (_RESULTS.get(result, Result.UNKNOWN), detail) for side, (result, detail) in planned.results.items()
-    }
-    entry = entry_of(change, outcome, results)
-    if outcome in _FAILED and planned.detail and not problems_of(entry):
-        return entry_of(change, outcome, results, [Problem(planned.detail)])
-    return replace(entry, note=planned.detail) if outcome is Outcome.DONE and planned.detail else entry
-
-
-def _outcome(change: Change, outcome: str) -> Outcome:
-    """What became of a change; one that is not carried out is in conflict or waits all the same."""
-    found = _OUTCOMES.get(outcome, Outcome.PLANNED)
-    if found is not Outcome.PLANNED:
-        return found
-    return Outcome.CONFLICT if change.conflicts else Outcome.WAITS if change.waits_for else found

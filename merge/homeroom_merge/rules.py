@@ -154,8 +154,7 @@ def explain(where: str, known: Known, shape: Shape, rules: Rules, now: datetime)
     """Which layer decides the field at a pointer, in this record, and why."""
     path = path_of(where)
     ruling = ruling_for(rules, known, path, shape.node(path).locked)
-    reasons = [f"{where or 'The record'} is decided by {_LAYERS[ruling.layer].format(ruling=ruling, rules=rules)}"]
-    reasons += [_METHODS[ruling.method]]
+    reasons = [f"{where or 'The record'} is decided by {worded(ruling, rules.entity)}"]
     if ruling.method is Method.ALWAYS_SIS and _is_away(rules, known):
         reasons += ["here it counts as resolveAsHub, since this school is not the one named home"]
     if ruling.method is Method.NEWEST:
@@ -167,12 +166,26 @@ def explain(where: str, known: Known, shape: Shape, rules: Rules, now: datetime)
     return Explanation(ruling, "; ".join(reasons) + ".")
 
 
+def worded(ruling: Ruling, entity: str) -> str:
+    """What decides, and what that does."""
+    return f"{_LAYERS[ruling.layer].format(ruling=ruling, entity=entity)}; {_METHODS[ruling.method]}"
+
+
+def ruling_of(text: str) -> Ruling | None:
+    """The rule that a conflict names; None: it is over something else."""
+    layer, _, rest = text.partition(" ")
+    said_at, _, method = rest.rpartition(" ")
+    if layer not in list(Layer) or method not in list(Method):
+        return None
+    return Ruling(Layer(layer), said_at, Method(method))
+
+
 _LAYERS = {
     Layer.LOCKED: "the schema, which locks it as {ruling.method}",
     Layer.STICKY: "a hand edit in the hub at {ruling.said_at}, sticky until cleared: {ruling.method}",
     Layer.RECORD: "the record's own override at {ruling.said_at}: {ruling.method}",
     Layer.FIELD: "the field rule {ruling.said_at}: {ruling.method}",
-    Layer.ENTITY: "the default of {rules.entity}: {ruling.method}",
+    Layer.ENTITY: "the default of {entity}: {ruling.method}",
 }
 _METHODS = {
     Method.MANUAL: "where both sides changed it differently, a person decides",

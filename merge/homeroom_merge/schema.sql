@@ -157,6 +157,8 @@ create table run (
 create index run_latest on run (subject, begun_at desc);
 -- Whose heart has stopped is looked for often.
 create index run_running on run (beats_at) where status = 'running';
+-- Few are held, among all that a feed ever ran.
+create index run_held on run (subject) where status = 'held';
 
 -- The nightly run of a feed's local date: the key is why there is one, whoever looks at the clock.
 create table night (
@@ -233,10 +235,17 @@ create table journal (
 create index journal_open on journal (run) where result is null;
 create index journal_record on journal (record);
 
+-- How a conflict stands: open, a side can be taken; apart, it ends in a way of its own (a re-key, say); decided,
+-- somebody has said how it ends since a merge last found it.
+create type conflict_state as enum ('open', 'apart', 'decided');
+
 -- Where both sides disagree and no rule decides: one row a field, until a later merge agrees. Null is absent.
 create table conflict (
     record bigint not null references record on delete cascade,
+    -- The record's: pages of a feed's conflicts are read and counted without its records.
+    subject integer not null references subject,
     pointer text not null,
+    stands conflict_state not null,
     base text,
     sis text,
     hub text,
@@ -246,6 +255,9 @@ create table conflict (
     found_at timestamptz not null default now(),
     primary key (record, pointer)
 );
+
+-- The inbox page by page, the oldest first, and its counts by field: the index alone tells both.
+create index conflict_inbox on conflict (subject, stands, since, record, pointer);
 
 -- What somebody decided in the inbox, and on which values. It goes once the base has moved.
 create table decision (

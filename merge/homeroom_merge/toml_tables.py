@@ -13,6 +13,9 @@ from typing import TypeVar
 E = TypeVar("E", bound=StrEnum)
 T = TypeVar("T")
 
+WHOLE_MAX = 2**31 - 1
+"""Of any setting that is a whole number."""
+
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 _HEADER = re.compile(r"\s*(\[\[?)([^\[\]]+)\]")
 _KEY = re.compile(r"""\s*((?:[A-Za-z0-9_-]+|"[^"]*"|'[^']*')(?:\s*\.\s*(?:[A-Za-z0-9_-]+|"[^"]*"|'[^']*'))*)\s*=(.*)""")
@@ -55,12 +58,17 @@ class Faults:
 def parse(text: str, faults: Faults) -> Mapping[str, object]:
     """The document, empty where it is no TOML, which is then a fault."""
     try:
-        return tomllib.loads(text)
+        document = tomllib.loads(text)
+        json.dumps(document, default=str)  # a number that cannot be shown is found here, and not on a page
+        return document
     except tomllib.TOMLDecodeError as error:
         told = _SYNTAX.fullmatch(str(error))
         detail, line = (told[1], int(told[2])) if told else (str(error), 0)
         cure = 'text stands in "quotes", tables in [brackets]'
         faults.found.append(TomlFault("", f"this is not TOML: {detail}", cure, line))
+        return {}
+    except (ValueError, RecursionError):  # a number of thousands of digits, a list in a list in a list ...
+        faults.found.append(TomlFault("", "this is more than a file of settings may hold", "write it more plainly"))
         return {}
 
 
@@ -149,7 +157,9 @@ class Table:
         found = self._take(key, default, int, "a whole number", f"write {key} = {default}")
         if found < lowest:
             self.fault(key, f"{found} is too small", f"{lowest} is the least")
-        return max(found, lowest)
+        if found > WHOLE_MAX:
+            self.fault(key, "this is too large", f"{WHOLE_MAX} is the most")
+        return min(max(found, lowest), WHOLE_MAX)
 
     def share(self, key: str, default: float | None) -> float | None:
         """Per cent; `false` switches it off."""

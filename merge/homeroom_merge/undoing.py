@@ -8,14 +8,12 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from homeroom_merge.awaiting import as_awaited
-from homeroom_merge.plan import Change, Conflict, FieldChange, Kind, Write
+from homeroom_merge.plan import UNDO, Change, Conflict, FieldChange, Kind, Write
 from homeroom_merge.records import PLAIN, Base, Known, State
 from homeroom_merge.rules import Judge, Rules
 from homeroom_merge.shape import Shape
 from homeroom_merge.threeway import merge_bodies
 from homeroom_merge.values import ABSENT, Json, SideName
-
-RULE = "undo"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +74,7 @@ def _back(known: Known, name: SideName, span: Span | None, shape: Shape, judge: 
         return _disputed(name, stands, span)
     merged = merge_bodies(Base(span.after, span.after), stands, span.before, None, shape, judge)
     write = Write(name, Kind.UPDATE, merged.hub, side.version, side.token) if merged.hub != stands else None
-    conflicts = tuple(replace(conflict, rule=RULE) for conflict in merged.conflicts)
+    conflicts = tuple(replace(conflict, rule=UNDO) for conflict in merged.conflicts)
     if name == "hub":
         return _Back(merged.hub, write, merged.fields, conflicts)
     swapped = tuple(replace(conflict, sis=conflict.hub, hub=conflict.sis) for conflict in conflicts)
@@ -90,7 +88,7 @@ def _of_sis(moved: FieldChange) -> FieldChange:
 
 def _disputed(name: SideName, stands: Json | None, span: Span) -> _Back:
     after, before, now = (ABSENT if body is None else body for body in (span.after, span.before, stands))
-    conflict = Conflict("", after, before, now, RULE) if name == "hub" else Conflict("", after, now, before, RULE)
+    conflict = Conflict("", after, before, now, UNDO) if name == "hub" else Conflict("", after, now, before, UNDO)
     return _Back(stands, conflicts=(conflict,))
 
 

@@ -16,9 +16,10 @@ from homeroom_merge.group import Group
 from homeroom_merge.records import Method
 from homeroom_merge.report.lines import entry_line
 from homeroom_merge.report.model import Outcome, Report, Status, StepName, StepStatus
-from homeroom_merge.reporting import entries, kept
+from homeroom_merge.reporting import kept
 from homeroom_merge.rules import Rules
 from homeroom_merge.run import Course
+from homeroom_merge.run_records import entries
 from homeroom_merge.sis.local import LocalSis
 from homeroom_merge.terms import Basis, Terms
 from homeroom_merge.testing import DROP_OFF, MemorySis

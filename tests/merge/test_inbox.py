@@ -17,6 +17,7 @@ from homeroom_merge.records import Method
 from homeroom_merge.run import Course
 from homeroom_merge.store import inbox as store
 from homeroom_merge.store import own
+from homeroom_merge.store.conflicts import Wanted
 from homeroom_merge.store.inbox import Entry
 from homeroom_merge.testing import Fault, MemorySis
 from homeroom_server.settings import Settings
@@ -189,9 +190,12 @@ async def test_all_are_decided_at_once_if_there_are_as_many_as_was_said(school: 
     file.put("r1", last="Wolf")
     await school.say("r1", pupil("Hub", "Hare", phones=[HOME]))
     await school.merge()
-    with pytest.raises(inbox.InboxError, match="there are 2 open conflicts, not 1"):
-        await inbox.take_all(school.own, "raven", None, "hub", 1, "me")
-    assert len(await inbox.take_all(school.own, "raven", None, "hub", 2, "me")) == 2
+    with pytest.raises(inbox.InboxError, match="there are more than 1 open conflicts, not 1"):
+        await inbox.take_all(school.own, "raven", Wanted(), "hub", 1, "me")
+    assert [each.decided_by for each in await entries(school)] == [None, None]
+    with pytest.raises(inbox.InboxError, match="there are 1 open conflicts, not 2"):
+        await inbox.take_all(school.own, "raven", Wanted("Student", "/lastName"), "hub", 2, "me")
+    await inbox.take_all(school.own, "raven", Wanted(), "hub", 2, "me")
     await school.merge()
     assert await school.hub() == file.bodies() == {"r1": pupil("Hub", "Hare", phones=[HOME])}
 

@@ -19,6 +19,7 @@ _ROOMS = {
     "health": ("health",),
     "reports": ("runs", "report"),
     "worker": ("worker", "migrate", "jobs", "cancel"),
+    "console": ("console",),
     "settings": ("settings",),
     "secrets": ("secrets",),
     "formatter": ("formatter",),

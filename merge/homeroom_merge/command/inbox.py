@@ -1,7 +1,6 @@
 """`homeroom-merge conflicts`, `decide`, `lost`: what waits for a person, and what that person says."""
 
 import json
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated
@@ -28,8 +27,9 @@ from homeroom_merge.command.invocation import (
 )
 from homeroom_merge.records import Method
 from homeroom_merge.store import inbox as store
+from homeroom_merge.store.conflicts import Wanted
 from homeroom_merge.store.inbox import Entry
-from homeroom_merge.values import ABSENT, Value
+from homeroom_merge.values import ABSENT, SideName, Value
 
 app = typer.Typer()
 
@@ -98,9 +98,11 @@ def decide(
         raise typer.BadParameter("--all goes with --take hub or --take sis")
     typed = None if value is None else _typed(value)
 
-    async def work(connection: asyncpg.Connection) -> Sequence[Entry]:
+    async def work(connection: asyncpg.Connection) -> str:
         if all_ is not None:
-            return await inbox.take_all(connection, feed, entity, "hub" if take is Way.HUB else "sis", all_, by)
+            side: SideName = "hub" if take is Way.HUB else "sis"
+            await inbox.take_all(connection, feed, Wanted(entity), side, all_, by)
+            return f"{all_} conflicts: decided"
         found = await inbox.record_of(connection, feed, record or "", entity)
         entry = await inbox.entry_of(connection, feed, found, field)
         if rule is not None:
@@ -111,10 +113,9 @@ def decide(
             settings, _ = await settings_of(connection, feed)
             async with opened(settings, connection, data_dir, entities=[entry.entity]) as group:
                 await inbox.set_value(connection, entry, typed, group, by)
-        return [entry]
+        return f"{inbox.label(entry)} {entry.pointer}: decided"
 
-    for each in with_state(database_url, data_dir, work):
-        out.print(f"{inbox.label(each)} {each.pointer}: decided", markup=False, highlight=False, soft_wrap=True)
+    out.print(with_state(database_url, data_dir, work), markup=False, highlight=False, soft_wrap=True)
 
 
 @app.command()

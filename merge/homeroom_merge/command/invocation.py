@@ -1,7 +1,9 @@
 """What all commands share: where the state is, how refusals are said."""
 
 import asyncio
+import logging
 import signal
+import sys
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -9,6 +11,7 @@ from pathlib import Path
 from typing import Annotated, TypeVar
 
 import asyncpg
+import structlog
 import typer
 from rich.console import Console
 
@@ -77,3 +80,19 @@ def with_database(database_url: str, data_dir: Path, work: Callable[[str], Await
     except (asyncio.CancelledError, KeyboardInterrupt):
         err.print("homeroom-merge: cancelled", style="red")
         raise typer.Exit(CANCELLED) from None
+
+
+def log_to_stderr() -> None:
+    """A line of JSON each; what the queue says in its own words is said in ours."""
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(),
+        ],
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+    for name in ("procrastinate", "psycopg"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)

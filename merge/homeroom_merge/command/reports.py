@@ -26,7 +26,8 @@ from homeroom_merge.report import lines, sheet
 from homeroom_merge.report.model import Report
 from homeroom_merge.report.page import Groups, render
 from homeroom_merge.report.text import as_text
-from homeroom_merge.reporting import entries, kept
+from homeroom_merge.reporting import kept
+from homeroom_merge.run_records import entries
 from homeroom_merge.settings.reading import read_settings
 from homeroom_merge.store import reports as store
 from homeroom_merge.store import settings

@@ -34,7 +34,8 @@ from homeroom_merge.feed_secrets import stored_secrets
 from homeroom_merge.group import Group
 from homeroom_merge.refusal import RefusedError
 from homeroom_merge.report.model import RecordEntry, Report
-from homeroom_merge.reporting import entries, kept
+from homeroom_merge.reporting import kept
+from homeroom_merge.run_records import entries
 from homeroom_merge.runners.asked import Asked
 from homeroom_merge.runners.hooks import tell
 from homeroom_merge.settings.model import Settings

@@ -2,11 +2,9 @@
 
 import asyncio
 import json
-import logging
 import re
 import signal
 import socket
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -27,6 +25,7 @@ from homeroom_merge.command.invocation import (
     DataDir,
     FeedName,
     err,
+    log_to_stderr,
     out,
     settings_of,
     with_state,
@@ -77,7 +76,7 @@ def worker(
     taken = tuple(each.strip() for each in queues.split(","))
     if strangers := set(taken) - set(QUEUES):
         raise typer.BadParameter(f"there is no {', '.join(sorted(strangers))}; there are {', '.join(QUEUES)}")
-    _log_to_stderr()
+    log_to_stderr()
     try:
         with place.database(database_url, data_dir) as url, _listening(webhook) as listening:
             means = Means(url, data_dir, lambda: datetime.now(UTC), tell=_tell, drain=drain, forkserver=Forkserver())
@@ -221,19 +220,3 @@ def _table(lines: Sequence[Mapping[str, Any]], *columns: str) -> Table:
 
 async def _tell(connection: Conn, settings: Settings, reports: Sequence[Report]) -> None:
     await tell(connection, settings, reports, await stored_secrets(connection, settings.feed.name))
-
-
-def _log_to_stderr() -> None:
-    """A line of JSON each; what the queue says in its own words is said in ours."""
-    structlog.configure(
-        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            structlog.processors.JSONRenderer(),
-        ],
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )
-    for name in ("procrastinate", "psycopg"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)

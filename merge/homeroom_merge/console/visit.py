@@ -48,6 +48,11 @@ class FeedVisit(Visit):
     feed: str
     settings: Settings | None
 
+    def page(self, template: str, status: int = 200, /, **told: Any) -> Response:
+        """A page of the feed, in `merges/feed.html`."""
+        pages, settings = self.host.pages, self.settings
+        return pages.page(template, self.visitor, status, feed=self.feed, settings=settings, **told)
+
     def to(self, place: str = "") -> Response:
         """Send them on to a page of the feed, after what they did."""
         return RedirectResponse(f"/console/merges/{quote(self.feed)}{place}", 303)
@@ -88,7 +93,7 @@ def for_feed(host: Host, shown: Shown, *, acts: bool = False) -> Callable[[Reque
     """An endpoint for those who may see the feed that its path names; `acts`: and who may change something."""
 
     async def checked(visit: Visit) -> Response:
-        feed = visit.request.path_params["feed"]
+        feed = visit.request.path_params["feed"].replace("\0", "")  # which PostgreSQL takes in no text
         known, settings = await settings_of(visit.connection, feed)
         if not known or not may_see(visit.visitor, settings):
             return visit.not_found(f"There is no feed {feed} that you may see.")

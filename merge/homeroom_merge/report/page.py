@@ -28,7 +28,7 @@ FIELDS_MAX = 30
 BODY_MAX = 2_000
 """Characters shown of a body."""
 
-_TITLES: Mapping[str, tuple[str, str]] = {
+TITLES: Mapping[str, tuple[str, str]] = {
     Outcome.CONFLICT: ("Both sides changed it", "Take a side in the conflict inbox; the record waits until then."),
     Outcome.UNKNOWN: ("Perhaps written", "Nobody can tell. Look into the SIS; it is not tried again unasked."),
     Outcome.FAILED: ("Could not be written", "Nothing of these records has changed."),
@@ -46,6 +46,7 @@ _TITLES: Mapping[str, tuple[str, str]] = {
     "alerts": ("With alerts of the hub", ""),
     "noted": ("Only noted", "Nothing was written."),
 }
+"""Groups of records: what they are called, and what is to be done."""
 
 
 @dataclass(slots=True)
@@ -77,7 +78,7 @@ def render(report: Report, groups: "Groups", zone: tzinfo = UTC) -> str:
         is_good=report.status is Status.SUCCESS,
         needing=needing,
         others=others,
-        counts=_counts(report),
+        counts=counts_of(report),
         steps=[step for step in report.steps if step.status is not StepStatus.NOT_RUN],
         not_run=[step for step in report.steps if step.status is StepStatus.NOT_RUN],
     )
@@ -87,10 +88,10 @@ class Groups:
     """Records by what people look for, counted as they come; SHOWN_MAX of each group are kept."""
 
     def __init__(self) -> None:
-        self._groups = {key: RecordGroup(title, hint) for key, (title, hint) in _TITLES.items()}
+        self._groups = {key: RecordGroup(title, hint) for key, (title, hint) in TITLES.items()}
 
     def add(self, entry: RecordEntry) -> None:
-        group = self._groups[_group_of(entry)]
+        group = self._groups[group_of(entry)]
         group.total += 1
         if len(group.shown) < SHOWN_MAX:
             group.shown.append(entry)
@@ -102,7 +103,8 @@ class Groups:
         return needing, [group for key, group in found if key not in ISSUES]
 
 
-def _group_of(entry: RecordEntry) -> str:
+def group_of(entry: RecordEntry) -> str:
+    """Of TITLES, the one under which people look for it."""
     if entry.outcome in ISSUES:
         return entry.outcome
     kinds = {each.write.kind for each in entry.writes}
@@ -110,13 +112,12 @@ def _group_of(entry: RecordEntry) -> str:
     return by_kind or ("alerts" if entry.alerts else "noted")
 
 
-def _counts(report: Report) -> list[tuple[str, int, int]]:
+def counts_of(report: Report) -> list[tuple[str, int, int]]:
     """By kind, the writes that were done (or, of what was not carried out, planned) on the hub and in the SIS."""
     result = "planned" if report.dry_run or report.status is Status.HELD else "done"
     writes = report.summary.writes
     rows = (
-        (_TITLES[kind][0], writes.get(f"hub {kind} {result}", 0), writes.get(f"sis {kind} {result}", 0))
-        for kind in Kind
+        (TITLES[kind][0], writes.get(f"hub {kind} {result}", 0), writes.get(f"sis {kind} {result}", 0)) for kind in Kind
     )
     return [(title, hub, sis) for title, hub, sis in rows if hub or sis]
 

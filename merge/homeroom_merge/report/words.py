@@ -31,7 +31,7 @@ STEPS: Mapping[StepName, str] = {
 }
 
 
-def value_text(value: Value) -> str:
+def value_text(value: Value, longest: int = VALUE_MAX) -> str:
     """A value as people read it, cut where it is long."""
     match value:
         case _ if value is ABSENT:
@@ -41,9 +41,9 @@ def value_text(value: Value) -> str:
         case "":
             return "(empty)"
         case str():
-            return cut(value, VALUE_MAX)
+            return cut(value, longest)
         case _:
-            return cut(orjson.dumps(value).decode(), VALUE_MAX)
+            return cut(orjson.dumps(value).decode(), longest)
 
 
 def took(step: Step) -> str:

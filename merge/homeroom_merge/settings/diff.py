@@ -5,7 +5,8 @@ from dataclasses import dataclass, fields, is_dataclass
 from enum import StrEnum
 
 from homeroom_merge.guards import Limits, Season
-from homeroom_merge.settings.model import Settings
+from homeroom_merge.settings.connectors import KINDS
+from homeroom_merge.settings.model import Connector, Entity, Feed, Hub, Settings
 from homeroom_merge.toml_tables import dotted
 from homeroom_merge.values import ABSENT, Value
 
@@ -21,11 +22,11 @@ class Difference:
     def __str__(self) -> str:
         match self.old, self.new:
             case old, new if old is ABSENT:
-                return f"{self.path}: {_told(new)} (new)"
+                return f"{self.path}: {told(new)} (new)"
             case old, new if new is ABSENT:
-                return f"{self.path}: {_told(old)} (gone)"
+                return f"{self.path}: {told(old)} (gone)"
             case old, new:
-                return f"{self.path}: {_told(old)} -> {_told(new)}"
+                return f"{self.path}: {told(old)} -> {told(new)}"
 
 
 def diff(old: Settings, new: Settings) -> list[Difference]:
@@ -42,6 +43,24 @@ def flat(settings: Settings) -> Iterator[tuple[str, Value]]:
         yield dotted(path), value
 
 
+def usual(settings: Settings) -> Settings:
+    """The same feed and entities, with nothing said but what has to be."""
+    feed, kind = settings.feed, KINDS.get(settings.connector.kind)
+    defaults = {option.name: option.default for option in kind.options} if kind else {}
+    options = {
+        name: given if (usually := defaults.get(name)) is None else usually
+        for name, given in settings.connector.options.items()
+    }
+    formatter = kind.formatter if kind else feed.formatter
+    return Settings(
+        Feed(feed.name, formatter, feed.authority, feed.schools),
+        Hub(settings.hub.url),
+        Connector(settings.connector.kind, options),
+        settings.secrets,
+        {name: Entity(name) for name in settings.entity},
+    )
+
+
 def _leaves(value: object, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Value]]:
     if is_dataclass(value):
         for field in fields(value):
@@ -50,6 +69,9 @@ def _leaves(value: object, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, .
     elif isinstance(value, Mapping):
         for key, inner in value.items():
             yield from _leaves(inner, (*path, str(key)))
+    elif path == ("hooks",) and isinstance(value, tuple):
+        for number, hook in enumerate(value):
+            yield from _leaves(hook, (*path, str(number)))
     elif path[-1] == "seasons" and isinstance(value, tuple):
         for season in value:
             yield (*path, season.name), season
@@ -57,7 +79,8 @@ def _leaves(value: object, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, .
         yield path, sorted(value) if isinstance(value, frozenset) else value
 
 
-def _told(value: Value) -> str:
+def told(value: Value) -> str:
+    """A setting's value as files have it."""
     match value:
         case bool():
             return str(value).lower()
@@ -68,7 +91,7 @@ def _told(value: Value) -> str:
         case Season():
             return f"{value.starts} to {value.ends}, {_told_limits(value.limits)}"
         case list() | tuple():
-            return f"[{', '.join(map(_told, value))}]"
+            return f"[{', '.join(map(told, value))}]"
         case _:
             return f"{value:g}" if isinstance(value, float) else str(value)
 
@@ -76,4 +99,4 @@ def _told(value: Value) -> str:
 def _told_limits(limits: Limits | None) -> str:
     if limits is None:
         return "a blackout"
-    return ", ".join(f"{each.name} {_told(getattr(limits, each.name))}" for each in fields(limits))
+    return ", ".join(f"{each.name} {told(getattr(limits, each.name))}" for each in fields(limits))

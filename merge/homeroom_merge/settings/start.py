@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from homeroom_merge.settings.connectors import KINDS, ConnectorKind
 from homeroom_merge.toml_tables import dotted
+from homeroom_merge.values import path_of, pattern_of, pointer
 
 _FEED = """\
 # The settings of one feed. A line that begins with # is what holds if you say nothing; take the # away to change it.
@@ -133,6 +134,12 @@ def as_toml(kind: str, name: str, authority: str, schools: Sequence[str], entiti
             _HOOKS,
         )
     )
+
+
+def as_field_rule(entity: str, where: str, method: str) -> str:
+    """The lines that give a field of all records a rule: `where`, a JSON pointer, may name one item of a list."""
+    field = json.dumps(pointer(pattern_of(path_of(where))), ensure_ascii=False)
+    return f'[{dotted(("entity", entity, "fields"))}]\n{field} = "{method}"\n'
 
 
 def _connector(kind: str, connector: ConnectorKind) -> str:

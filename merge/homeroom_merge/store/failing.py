@@ -24,6 +24,34 @@ class Failing:
     example: str
 
 
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """A record of which nobody can tell whether the SIS has what was written to it last."""
+
+    number: int
+    entity: str
+    sis_key: str | None
+    hub_id: str | None
+    awaiting_since: datetime
+
+
+async def unknown(connection: Conn, feed: str, limit: int) -> list[Unknown]:
+    """Of a feed, the oldest first."""
+    rows = await connection.fetch(
+        """
+        select r.number, s.entity, r.sis_key, r.hub_id, r.awaiting_since
+        from record r join subject s on s.number = r.subject join feed f on f.number = s.feed
+        where f.name = $1 and r.awaiting is not null and (
+            select j.result from journal j where j.record = r.number and j.side = 'sis' order by j.number desc limit 1
+        ) = 'unknown'
+        order by r.awaiting_since, r.number limit $2
+        """,
+        feed,
+        limit,
+    )
+    return [Unknown(**row) for row in rows]
+
+
 async def note_plan(connection: Conn, subject: int, run: UUID, numbers: Sequence[int] | None = None) -> None:
     """A run has fetched and merged these records (None: all): what failed verification, and what is fine by now."""
     await connection.execute(
@@ -88,17 +116,21 @@ async def everything(connection: Conn, feed: str, awaiting_days: Mapping[str, in
         with mine as (
             select s.number, s.entity from subject s join feed f on f.number = s.feed where f.name = $1
         ), each as (
-            select m.entity, r.sis_key, r.hub_id, f.what, f.message, f.first_seen, f.last_tried
+            select m.entity, r.sis_key, r.hub_id, f.what, f.message, f.first_seen, f.last_tried, 1 as count
             from failing f join record r on r.number = f.record join mine m on m.number = r.subject
             union all
             select m.entity, r.sis_key, r.hub_id, 'conflict', 'conflict at ' || coalesce(nullif(c.pointer, ''),
-                   'the record') || ': ' || c.rule, c.since, c.found_at
-            from conflict c join record r on r.number = c.record join mine m on m.number = r.subject
+                   'the record') || ': ' || c.rule, c.since, c.found_at, c.count
+            from (
+                select subject, pointer, rule, min(since) as since, max(found_at) as found_at, min(record) as record,
+                       count(*) as count
+                from conflict where subject in (select number from mine) group by subject, pointer, rule
+            ) c join record r on r.number = c.record join mine m on m.number = c.subject
             union all
             select m.entity, r.sis_key, r.hub_id, case j.result when 'unknown' then 'unknown' else 'awaited' end,
                    case j.result when 'unknown' then 'nobody can tell whether the SIS has what was written'
                    else 'written, and shown by no feed since' end,
-                   r.awaiting_since, coalesce(j.ended_at, r.awaiting_since)
+                   r.awaiting_since, coalesce(j.ended_at, r.awaiting_since), 1
             from record r join mine m on m.number = r.subject
             left join unnest($2::text[], $3::int[]) as a(entity, days) on a.entity = m.entity
             left join lateral (
@@ -108,7 +140,8 @@ async def everything(connection: Conn, feed: str, awaiting_days: Mapping[str, in
             where r.awaiting is not null
               and (j.result = 'unknown' or r.awaiting_since < now() - make_interval(days => a.days))
             union all
-            select m.entity, null, null, 'run', 'the last run ended as ' || last.status, since.begun_at, last.ended_at
+            select m.entity, null, null, 'run', 'the last run ended as ' || last.status, since.begun_at, last.ended_at,
+                   1
             from mine m
             join lateral (
                 select status, begun_at, ended_at from run where subject = m.number and ended_at is not null
@@ -120,12 +153,12 @@ async def everything(connection: Conn, feed: str, awaiting_days: Mapping[str, in
                     '-infinity')
             ) since on true
             union all
-            select '', h.hook, null, 'hook', 'not told: ' || h.message, h.first_seen, h.last_tried
+            select '', h.hook, null, 'hook', 'not told: ' || h.message, h.first_seen, h.last_tried, 1
             from hook_failure h join feed f on f.number = h.feed where f.name = $1
         )
-        select entity, what, message, count(*) as count, min(first_seen) as first_seen, max(last_tried) as last_tried,
-               coalesce(min(coalesce(sis_key, hub_id)), '') as example
-        from each group by entity, what, message order by count(*) desc, min(first_seen) limit $4
+        select entity, what, message, sum(count)::int as count, min(first_seen) as first_seen,
+               max(last_tried) as last_tried, coalesce(min(coalesce(sis_key, hub_id)), '') as example
+        from each group by entity, what, message order by sum(count) desc, min(first_seen) limit $4
         """,
         feed,
         list(awaiting_days),

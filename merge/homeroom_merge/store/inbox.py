@@ -6,7 +6,7 @@ from datetime import datetime
 from uuid import UUID
 
 from homeroom_merge.codec import value_of, value_text
-from homeroom_merge.plan import Conflict
+from homeroom_merge.plan import APART, Conflict
 from homeroom_merge.store.connection import Conn
 from homeroom_merge.values import Value
 
@@ -30,7 +30,11 @@ class Named:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A conflict of the inbox. `decided_by`: whose decision on just these values the next run carries out."""
+    """A conflict of the inbox. `decided_by`: whose decision on just these values the next run carries out.
+
+    `stands`: open | apart | decided. `own_rule`: what somebody has said of this field alone since it was found, a
+    method or `sticky`.
+    """
 
     record: int
     entity: str
@@ -42,18 +46,21 @@ class Entry:
     hub: Value
     rule: str
     since: datetime
+    stands: str
     decided_by: str | None
     outcome: Value
+    own_rule: str | None
+    own_rule_by: str | None
 
 
 async def note_conflicts(connection: Conn, found: Sequence[tuple[int, Sequence[Conflict]]]) -> None:
     """The conflicts of records, in place of those they had: what a merge agrees on vanishes from the inbox."""
     rows = [
-        (number, each.pointer, *map(value_text, (each.base, each.sis, each.hub)), each.rule)
+        (number, each.pointer, *map(value_text, (each.base, each.sis, each.hub)), each.rule, _fresh(each))
         for number, conflicts in found
         for each in conflicts
     ]
-    columns = [[row[place] for row in rows] for place in range(6)]
+    columns = [[row[place] for row in rows] for place in range(7)]
     await connection.execute(
         """
         delete from conflict where record = any($1::bigint[])
@@ -64,10 +71,18 @@ async def note_conflicts(connection: Conn, found: Sequence[tuple[int, Sequence[C
     )
     await connection.execute(
         """
-        insert into conflict (record, pointer, base, sis, hub, rule)
-        select * from unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[])
+        insert into conflict (record, subject, pointer, base, sis, hub, rule, stands)
+        select u.record, r.subject, u.pointer, u.base, u.sis, u.hub, u.rule,
+               case when u.stands = 'open' and exists (
+                   select from decision d where d.record = u.record and d.pointer = u.pointer
+                   and (d.base, d.sis, d.hub) is not distinct from (u.base, u.sis, u.hub)
+               ) then 'decided' else u.stands end::conflict_state
+        from unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[])
+             as u(record, pointer, base, sis, hub, rule, stands)
+        join record r on r.number = u.record
         on conflict (record, pointer) do update
-        set base = excluded.base, sis = excluded.sis, hub = excluded.hub, rule = excluded.rule, found_at = now()
+        set base = excluded.base, sis = excluded.sis, hub = excluded.hub, rule = excluded.rule,
+            stands = excluded.stands, found_at = now()
         """,
         *columns,
     )
@@ -97,12 +112,8 @@ async def entries(
     """Of a feed, of one of its entities or of one record, the oldest first."""
     rows = await connection.fetch(
         """
-        select c.record, s.entity, r.sis_key, r.hub_id, c.pointer, c.base, c.sis, c.hub, c.rule, c.since,
-               d.made_by as decided_by, d.outcome
-        from conflict c join record r on r.number = c.record join subject s on s.number = r.subject
-        join feed f on f.number = s.feed
-        left join decision d on d.record = c.record and d.pointer = c.pointer
-             and (d.base, d.sis, d.hub) is not distinct from (c.base, c.sis, c.hub)
+        select c.record, c.pointer
+        from conflict c join subject s on s.number = c.subject join feed f on f.number = s.feed
         where f.name = $1 and ($2::text is null or s.entity = $2) and ($3::bigint is null or c.record = $3)
         order by c.since, c.record, c.pointer limit $4
         """,
@@ -111,7 +122,35 @@ async def entries(
         record,
         limit,
     )
+    return await at(connection, feed, [(row["record"], row["pointer"]) for row in rows])
+
+
+async def at(connection: Conn, feed: str, places: Sequence[tuple[int, str]]) -> list[Entry]:
+    """Those of these records and fields that are conflicts of the feed, the oldest first."""
+    rows = await connection.fetch(
+        """
+        select c.record, s.entity, r.sis_key, r.hub_id, c.pointer, c.base, c.sis, c.hub, c.rule, c.since,
+               c.stands::text, d.made_by as decided_by, d.outcome,
+               case when k.record is not null then 'sticky' else o.method end as own_rule,
+               coalesce(k.made_by, o.made_by) as own_rule_by
+        from unnest($2::bigint[], $3::text[]) as p(record, pointer)
+        join conflict c on c.record = p.record and c.pointer = p.pointer
+        join record r on r.number = c.record join subject s on s.number = c.subject join feed f on f.number = s.feed
+        left join decision d on d.record = c.record and d.pointer = c.pointer
+             and (d.base, d.sis, d.hub) is not distinct from (c.base, c.sis, c.hub)
+        left join own_rule o on o.record = c.record and o.pointer = c.pointer and o.made_at > c.found_at
+        left join sticky k on k.record = c.record and k.pointer = c.pointer and k.made_at > c.found_at
+        where f.name = $1 order by c.since, c.record, c.pointer
+        """,
+        feed,
+        [record for record, _ in places],
+        [pointer for _, pointer in places],
+    )
     return [Entry(**{**row, **{name: value_of(row[name]) for name in _VALUES}}) for row in rows]
+
+
+def _fresh(conflict: Conflict) -> str:
+    return "apart" if conflict.rule in APART else "open"
 
 
 async def by_key(connection: Conn, feed: str, entity: str | None, said: str) -> list[Named]:
@@ -126,6 +165,21 @@ async def by_key(connection: Conn, feed: str, entity: str | None, said: str) -> 
         feed,
         entity,
         said,
+    )
+
+
+async def by_number(connection: Conn, feed: str, numbers: Sequence[int]) -> list[Named]:
+    """Those of these records that are the feed's."""
+    return await _named(
+        connection,
+        """
+        select r.*, s.entity from record r join subject s on s.number = r.subject join feed f on f.number = s.feed
+        where f.name = $1 and ($2::text is null or s.entity = $2) and r.number = any($3::bigint[])
+        order by r.number limit $4
+        """,
+        feed,
+        None,
+        numbers,
     )
 
 
@@ -146,7 +200,9 @@ async def by_words(connection: Conn, feed: str, entity: str | None, words: Seque
     )
 
 
-async def _named(connection: Conn, query: str, feed: str, entity: str | None, said: str | Sequence[str]) -> list[Named]:
+async def _named(
+    connection: Conn, query: str, feed: str, entity: str | None, said: str | Sequence[str] | Sequence[int]
+) -> list[Named]:
     return [
         Named(
             *(row[name] for name in ("number", "subject", "entity", "sis_key", "hub_id", "identifier")),

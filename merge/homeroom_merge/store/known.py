@@ -75,6 +75,19 @@ async def read(connection: Conn, numbers: Sequence[int]) -> dict[int, Numbered]:
     return {each.number: each for each in await _with_own(connection, rows)}
 
 
+async def look(connection: Conn, feed: str, number: int) -> tuple[str, Numbered] | None:
+    """A record of a feed with its entity, locked for nobody."""
+    rows = await connection.fetch(
+        """
+        select r.*, s.entity from record r join subject s on s.number = r.subject join feed f on f.number = s.feed
+        where f.name = $1 and r.number = $2
+        """,
+        feed,
+        number,
+    )
+    return (rows[0]["entity"], (await _with_own(connection, rows))[0]) if rows else None
+
+
 async def sis_keys(connection: Conn, numbers: Sequence[int]) -> list[str]:
     """The keys in the SIS of those of these records that have one."""
     query = "select sis_key from record where number = any($1::bigint[]) and sis_key is not null order by sis_key"

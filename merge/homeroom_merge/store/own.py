@@ -35,19 +35,30 @@ async def of_records(connection: Conn, numbers: Sequence[int]) -> dict[int, Own]
 
 async def decide(connection: Conn, record: int, pointer: str, outcome: str | None, by: str) -> bool:
     """Keep a decision on the conflict as it stands; whether there is one."""
-    done = await connection.execute(
-        """
-        insert into decision (record, pointer, outcome, base, sis, hub, made_by)
-        select c.record, c.pointer, $3, c.base, c.sis, c.hub, $4 from conflict c where c.record = $1 and c.pointer = $2
-        on conflict (record, pointer) do update
-        set outcome = excluded.outcome, base = excluded.base, sis = excluded.sis, hub = excluded.hub,
-            made_by = excluded.made_by, made_at = now()
-        """,
-        record,
-        pointer,
-        outcome,
-        by,
-    )
+    async with connection.transaction():
+        done = await connection.execute(
+            """
+            insert into decision (record, pointer, outcome, base, sis, hub, made_by)
+            select c.record, c.pointer, $3, c.base, c.sis, c.hub, $4
+            from conflict c where c.record = $1 and c.pointer = $2 for update
+            on conflict (record, pointer) do update
+            set outcome = excluded.outcome, base = excluded.base, sis = excluded.sis, hub = excluded.hub,
+                made_by = excluded.made_by, made_at = now()
+            """,
+            record,
+            pointer,
+            outcome,
+            by,
+        )
+        await _note_standing(connection, record, pointer)
+    return not done.endswith(" 0")
+
+
+async def take_back(connection: Conn, record: int, pointer: str) -> bool:
+    """A decision that no run has carried out counts no longer; whether there was one."""
+    async with connection.transaction():
+        done = await connection.execute("delete from decision where record = $1 and pointer = $2", record, pointer)
+        await _note_standing(connection, record, pointer)
     return not done.endswith(" 0")
 
 
@@ -67,37 +78,48 @@ async def forget_decisions(connection: Conn, moved: Sequence[tuple[int, Sequence
 
 async def override(connection: Conn, record: int, pointer: str, method: Method, by: str) -> None:
     """A rule of this record's own; what was decided or written there counts no longer."""
-    await _forget(connection, record, pointer)
-    await connection.execute(
-        """
-        insert into own_rule (record, pointer, method, made_by) values ($1, $2, $3, $4)
-        on conflict (record, pointer) do update
-        set method = excluded.method, made_by = excluded.made_by, made_at = now()
-        """,
-        record,
-        pointer,
-        method,
-        by,
-    )
+    async with connection.transaction():
+        await _forget(connection, record, pointer)
+        await connection.execute(
+            """
+            insert into own_rule (record, pointer, method, made_by) values ($1, $2, $3, $4)
+            on conflict (record, pointer) do update
+            set method = excluded.method, made_by = excluded.made_by, made_at = now()
+            """,
+            record,
+            pointer,
+            method,
+            by,
+        )
+        await _note_standing(connection, record, pointer)
 
 
 async def clear_override(connection: Conn, record: int, pointer: str) -> bool:
     """Whether there was one."""
-    done = await connection.execute("delete from own_rule where record = $1 and pointer = $2", record, pointer)
+    async with connection.transaction():
+        done = await connection.execute("delete from own_rule where record = $1 and pointer = $2", record, pointer)
+        await _note_standing(connection, record, pointer)
     return not done.endswith(" 0")
 
 
 async def stick(connection: Conn, record: int, pointer: str, by: str) -> None:
     """What the hub has there stays until cleared; what was decided or written there counts no longer."""
-    await _forget(connection, record, pointer)
-    await connection.execute(
-        "insert into sticky (record, pointer, made_by) values ($1, $2, $3) on conflict do nothing", record, pointer, by
-    )
+    async with connection.transaction():
+        await _forget(connection, record, pointer)
+        await connection.execute(
+            "insert into sticky (record, pointer, made_by) values ($1, $2, $3) on conflict do nothing",
+            record,
+            pointer,
+            by,
+        )
+        await _note_standing(connection, record, pointer)
 
 
 async def clear_sticky(connection: Conn, record: int, pointer: str) -> bool:
     """Whether it was sticky."""
-    done = await connection.execute("delete from sticky where record = $1 and pointer = $2", record, pointer)
+    async with connection.transaction():
+        done = await connection.execute("delete from sticky where record = $1 and pointer = $2", record, pointer)
+        await _note_standing(connection, record, pointer)
     return not done.endswith(" 0")
 
 
@@ -126,6 +148,26 @@ async def forget_old_writings(connection: Conn) -> None:
 async def _forget(connection: Conn, record: int, pointer: str) -> None:
     await connection.execute("delete from decision where record = $1 and pointer = $2", record, pointer)
     await connection.execute("delete from writing where record = $1 and pointer = $2", record, pointer)
+
+
+async def _note_standing(connection: Conn, record: int, pointer: str) -> None:
+    """Whether somebody has said how the conflict there ends, if there is one, since a merge last found it."""
+    await connection.execute(
+        """
+        update conflict c
+        set stands = case when exists (
+            select from decision d where d.record = c.record and d.pointer = c.pointer
+            and (d.base, d.sis, d.hub) is not distinct from (c.base, c.sis, c.hub)
+        ) or exists (
+            select from own_rule o where o.record = c.record and o.pointer = c.pointer and o.made_at > c.found_at
+        ) or exists (
+            select from sticky k where k.record = c.record and k.pointer = c.pointer and k.made_at > c.found_at
+        ) then 'decided' else 'open' end::conflict_state
+        where c.record = $1 and c.pointer = $2 and c.stands <> 'apart'
+        """,
+        record,
+        pointer,
+    )
 
 
 def _own(rows: Sequence[asyncpg.Record]) -> Own:

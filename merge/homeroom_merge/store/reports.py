@@ -1,22 +1,19 @@
-"""What reports are made of: the head of a run, what it left out, what became of its plan and of its writes."""
+"""What reports are made of beside records: the head of a run, what it left out, what its writes came to."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from homeroom_merge.codec import change_of, faults_of, faults_text
-from homeroom_merge.plan import Change
+from homeroom_merge.codec import faults_text
 from homeroom_merge.records import Fault
 from homeroom_merge.store.connection import Conn
 from homeroom_merge.values import SideName
 
-_AT_ONCE = 1_000
-
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """What is said of a run as a whole. `overrides`: JSON."""
+    """What is said of a run as a whole. `overrides`: JSON. `decided_by`: who approved or discarded it, when held."""
 
     feed: str
     entity: str
@@ -28,29 +25,13 @@ class Head:
     settings_version: int
     overrides: str
     dry: bool
+    decided_by: str | None
+    decided_at: datetime | None
 
-
-@dataclass(frozen=True, slots=True)
-class LeftOut:
-    """A record that failed verification, and why. `place`: where people find it."""
-
-    side: SideName
-    place: str
-    sis_key: str | None
-    hub_id: str | None
-    school: str | None
-    school_year: int | None
-    faults: Sequence[Fault]
-
-
-@dataclass(frozen=True, slots=True)
-class Planned:
-    """A planned change and what became of it. `results`: of its last write to each side, with what was said."""
-
-    change: Change
-    outcome: str
-    detail: str
-    results: Mapping[SideName, tuple[str, str]]
+    @property
+    def is_discarded(self) -> bool:
+        """It was held, and ended without being carried out."""
+        return self.status == "cancelled" and self.decided_at is not None and self.decided_at == self.ended_at
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +46,7 @@ async def head(connection: Conn, run: UUID) -> Head | None:
     row = await connection.fetchrow(
         """
         select f.name as feed, s.entity, r.runner, r.status, r.begun_at, r.ended_at, r.settings_state,
-               r.settings_version, r.overrides, r.dry
+               r.settings_version, r.overrides, r.dry, r.decided_by, r.decided_at
         from run r join subject s on s.number = r.subject join feed f on f.number = s.feed where r.id = $1
         """,
         run,
@@ -78,7 +59,7 @@ async def latest(connection: Conn, feed: str, limit: int) -> list[tuple[UUID, He
     rows = await connection.fetch(
         """
         select r.id, f.name as feed, s.entity, r.runner, r.status, r.begun_at, r.ended_at, r.settings_state,
-               r.settings_version, r.overrides, r.dry
+               r.settings_version, r.overrides, r.dry, r.decided_by, r.decided_at
         from run r join subject s on s.number = r.subject join feed f on f.number = s.feed
         where f.name = $1 order by r.begun_at desc limit $2
         """,
@@ -143,48 +124,6 @@ async def leave_out(
         [(run, place, faults_text(faults, place)) for place, faults in others.items()],
     )
     return {**counts, "sis": counts.get("sis", 0) + len(others)} if others else counts
-
-
-async def left_out(connection: Conn, run: UUID) -> AsyncIterator[LeftOut]:
-    """What a run left out, within a transaction of the caller's."""
-    rows = connection.cursor(
-        """
-        select l.side, l.place, r.sis_key, r.hub_id, r.school, r.school_year, l.faults
-        from left_out l left join record r on r.number = l.record where l.run = $1 order by l.number
-        """,
-        run,
-        prefetch=_AT_ONCE,
-    )
-    async for row in rows:
-        yield LeftOut(**{**row, "faults": faults_of(row["faults"])})
-
-
-async def everything_planned(connection: Conn, run: UUID) -> AsyncIterator[Planned]:
-    """A whole plan but for what was left out, within a transaction of the caller's."""
-    rows = connection.cursor(
-        """
-        select p.change, p.outcome, p.detail, hub.result as hub_result, hub.detail as hub_detail,
-               sis.result as sis_result, sis.detail as sis_detail
-        from planned p
-        left join lateral (
-            select coalesce(j.result, 'unknown') as result, j.detail from journal j
-            where j.record = p.record and j.run = p.run and j.side = 'hub' order by j.number desc limit 1) hub on true
-        left join lateral (
-            select coalesce(j.result, 'unknown') as result, j.detail from journal j
-            where j.record = p.record and j.run = p.run and j.side = 'sis' order by j.number desc limit 1) sis on true
-        where p.run = $1 and not exists (select from left_out l where l.run = p.run and l.record = p.record)
-        order by p.record
-        """,
-        run,
-        prefetch=_AT_ONCE,
-    )
-    async for row in rows:
-        results: dict[SideName, tuple[str, str]] = {}
-        if row["hub_result"] is not None:
-            results["hub"] = row["hub_result"], row["hub_detail"]
-        if row["sis_result"] is not None:
-            results["sis"] = row["sis_result"], row["sis_detail"]
-        yield Planned(change_of(row["change"]), row["outcome"], row["detail"], results)
 
 
 async def count_writes(connection: Conn, run: UUID, side: SideName) -> dict[str, int]:

@@ -187,9 +187,9 @@ async def numbers_with(connection: Conn, run: UUID, outcome: str) -> list[int]:
     return [row["record"] for row in await connection.fetch(query, run, outcome)]
 
 
-async def decide(connection: Conn, run: UUID, status: str, by: str) -> None:
-    """What a person says to a run that is held: `running` or `cancelled`."""
-    await connection.execute(
+async def decide(connection: Conn, run: UUID, status: str, by: str) -> bool:
+    """What a person says to a run that is held: `running` or `cancelled`. Whether it was held."""
+    done = await connection.execute(
         """
         update run set status = $2, decided_by = $3, decided_at = now(), dry = dry and $2 <> 'running',
                ended_at = case when $2 = 'running' then null else now() end
@@ -199,6 +199,7 @@ async def decide(connection: Conn, run: UUID, status: str, by: str) -> None:
         status,
         by,
     )
+    return not done.endswith(" 0")
 
 
 async def planned_of(connection: Conn, run: UUID, numbers: Sequence[int]) -> list[tuple[int, Change]]:

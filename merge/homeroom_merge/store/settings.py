@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import date, datetime
+from typing import NamedTuple
 
 from homeroom_merge.refusal import RefusedError
 from homeroom_merge.store.connection import Conn
@@ -25,6 +26,24 @@ class Pushed:
     comment: str
     pushed_at: datetime
     pushed_by: str
+
+
+class Version(NamedTuple):
+    """One version of a state, without its text."""
+
+    state_name: str
+    version: int
+    comment: str
+    pushed_at: datetime
+    pushed_by: str
+
+
+class Bound(NamedTuple):
+    """Days, both included, on which a state is in force."""
+
+    first_day: date
+    last_day: date
+    state_name: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +114,35 @@ async def history(connection: Conn, feed: str, state: str | None = None) -> list
         state,
     )
     return [Pushed(**row) for row in rows]
+
+
+async def versions(connection: Conn, feed: str, limit: int, offset: int) -> list[Version]:
+    """Of all states, the newest first."""
+    rows = await connection.fetch(
+        """
+        select s.state_name, s.version, s.comment, s.pushed_at, s.pushed_by
+        from settings s join feed f on f.number = s.feed where f.name = $1
+        order by s.pushed_at desc, s.state_name, s.version desc limit $2 offset $3
+        """,
+        feed,
+        limit,
+        offset,
+    )
+    return [Version(*row.values()) for row in rows]
+
+
+async def days(connection: Conn, feed: str, since: date, limit: int) -> list[Bound]:
+    """The days from then on that are bound to a state."""
+    rows = await connection.fetch(
+        """
+        select d.first_day, d.last_day, d.state_name from settings_days d join feed f on f.number = d.feed
+        where f.name = $1 and d.last_day >= $2 order by d.first_day limit $3
+        """,
+        feed,
+        since,
+        limit,
+    )
+    return [Bound(*row.values()) for row in rows]
 
 
 async def in_force(connection: Conn, feed: str, today: date) -> Pushed | None:

@@ -1,12 +1,10 @@
 """What there is at /console."""
 
-from functools import partial
-
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from homeroom_merge.console.frame.rendering import ASSETS, asset
+from homeroom_merge.console.frame.rendering import static_routes
 from homeroom_merge.console.routes import routes as merges_routes
 from homeroom_server.console import signing_in
 from homeroom_server.console.clients import clients
@@ -19,10 +17,6 @@ from homeroom_server.services import Services
 
 async def _home(request: Request) -> Response:
     return RedirectResponse(signing_in.HOME, 303)
-
-
-async def _asset(name: str, request: Request) -> Response:
-    return asset(name)
 
 
 async def _nothing(visit: Visit) -> Response:
@@ -40,7 +34,7 @@ def routes(services: Services) -> list[Route]:
         Route("/console/records", for_people(records)),
         Route("/console/records/{type}", for_people(record)),
         Route("/console/records/{type}/{id}", for_people(record)),
-        *(Route(f"/console/static/{name}", partial(_asset, name)) for name in ASSETS),
+        *static_routes(),
         *merges_routes(CoreHost(services)),
         Route("/console/{rest:path}", for_people(_nothing)),
     ]

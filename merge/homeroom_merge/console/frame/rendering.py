@@ -3,12 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 from importlib import resources
 from typing import Any
 
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
+from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
+from starlette.routing import Route
 
 from homeroom_merge.console.frame.visiting import Visitor
 
@@ -24,7 +26,6 @@ _HEADERS = {
 }
 _ASSET_SECONDS = 3_600
 _MEDIA_TYPES = {"console.css": "text/css", "living.js": "text/javascript"}
-ASSETS = tuple(_MEDIA_TYPES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +69,12 @@ class Pages:
         return environment
 
 
-def asset(name: str) -> Response:
-    """One of ASSETS."""
+def static_routes() -> list[Route]:
+    """Where pages find their style and their script."""
+    return [Route(f"/console/static/{name}", partial(_asset, name)) for name in _MEDIA_TYPES]
+
+
+async def _asset(name: str, request: Request) -> Response:
     headers = {**_HEADERS, "Cache-Control": f"public, max-age={_ASSET_SECONDS}"}
     return Response(_static(name), media_type=_MEDIA_TYPES[name], headers=headers)
 
