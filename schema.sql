@@ -274,6 +274,77 @@ create table client_stream (
     primary key (client, organization, notification_type)
 );
 
+-- What each client's calls came to, hour by hour, for two days. Nodes add to it every few seconds; it explains, nothing
+-- rests on it. Hour before client: what is asked for is always of late, and what is forgotten is of long ago.
+create table client_traffic (
+    hour timestamptz not null,
+    client integer not null references client,
+    calls integer not null,
+    refused integer not null,
+    -- The last of them, and the code of its problem.
+    refused_at timestamptz,
+    refused_code integer,
+    -- Waits that a node ended: something had come, or they had lasted long enough.
+    waits_ended integer not null,
+    -- Waits whose connection was lost, and after how long: all alike where something on the way ends them.
+    waits_cut integer not null,
+    -- At so many different moments: a client that ends takes all its waits with it, and that is no trouble.
+    cut_moments integer not null,
+    cut_seconds_min real,
+    cut_seconds_max real,
+    primary key (hour, client)
+);
+
+-- The hour that is and the one before it, one row for each client that called, and whether it needs help: waits were
+-- cut at three moments or more, all after about the same time (15 %, or 2 s); more than a tenth of ten calls or more were
+-- refused.
+create view client_traffic_of_late as
+select client, sum(calls)::int as calls, sum(refused)::int as refused,
+       (array_agg(refused_code order by refused_at desc nulls last))[1] as refused_code,
+       sum(waits_cut)::int as waits_cut, max(cut_seconds_max) as cut_seconds,
+       sum(cut_moments) >= 3
+           and max(cut_seconds_max) <= greatest(1.15 * min(cut_seconds_min), min(cut_seconds_min) + 2) as is_cut,
+       sum(calls) >= 10 and sum(refused) > 0.1 * sum(calls) as is_failing
+from client_traffic where hour > now() - interval '2 hours' group by client;
+
+-- Nodes that run, and those that died within a day: one that ends in good order takes its row away.
+create table node (
+    -- Drawn by the node at its start: a number given out here could be given out twice where a history is lost.
+    id uuid primary key,
+    -- host:port/process
+    name text not null,
+    started_at timestamptz not null,
+    heard_at timestamptz not null,
+    -- The primary, or which standby.
+    reads_from text not null,
+    -- Changes that stood in the primary by then and that this node had told nobody of, and since when the oldest did.
+    behind integer not null,
+    behind_since timestamptz
+) with (fillfactor = 50); -- room on the page: every two seconds each row is updated in place
+
+-- What each node says of itself every two seconds, for an hour: the console's charts are made of it. A crash of the
+-- server may lose the last of it (synchronous_commit off).
+create table node_sample (
+    -- Rises from sample to sample: who watches says up to which he has seen.
+    number bigint generated always as identity,
+    node uuid not null,
+    taken_at timestamptz not null default now(),
+    -- Since the sample before it.
+    seconds real not null,
+    held integer not null,
+    changes integer not null,
+    commits integer not null,
+    wakes integer not null,
+    -- From the moment the node learned of a change to the moment the answers to those who waited were written; null:
+    -- nobody was woken.
+    wake_p50_ms real,
+    wake_p99_ms real,
+    primary key (node, number)
+);
+
+-- The last ten minutes of all nodes, and what has outlived its hour.
+create index node_sample_age on node_sample (taken_at);
+
 -- People who look at the console, and act there.
 create table person (
     number integer primary key generated always as identity,

@@ -77,7 +77,19 @@ async def test_who_is_not_signed_in_is_shown_where_to_and_comes_back(web: httpx.
 
 @pytest.mark.parametrize("place", ["https://evil.example", "//evil.example", "/v1/hello", ""])
 async def test_signing_in_leads_to_no_other_site(web: httpx.AsyncClient, place: str) -> None:
-    assert (await sign_in(web, "olga", next=place)).headers["Location"] == "/console/clients"
+    assert (await sign_in(web, "olga", next=place)).headers["Location"] == "/console"
+
+
+@pytest.mark.parametrize(
+    ("name", "home"), [("olga", "/console/now"), ("mina", "/console/now"), ("vera", "/console/clients")]
+)
+async def test_the_console_leads_everybody_home(web: httpx.AsyncClient, name: str, home: str) -> None:
+    assert (await web.get("/console")).headers["Location"] == "/console/sign-in?next=/console"
+    await sign_in(web, name)
+    assert (await web.get("/console")).headers["Location"] == home
+    page = await web.get(home)
+    assert page.status_code == 200
+    assert ('href="/console/now"' in page.text) == (home == "/console/now")
 
 
 async def test_a_wrong_password_is_refused_like_a_wrong_name(web: httpx.AsyncClient) -> None:

@@ -492,9 +492,9 @@ async def test_a_change_that_comes_with_the_drain_is_not_passed_over(
     writer, reader = await plain_core.client("S.0982"), await plain_core.client("S.0982")
     answers = []
 
-    async def drain_and_wake(news: News) -> None:
+    async def drain_and_wake(news: News, learned_at: float) -> None:
         await waiters.drain(0)
-        await wake(news)
+        await wake(news, learned_at)
 
     async def hold() -> None:
         answers.append(await available(reader, "Note", wait_seconds=300))

@@ -77,24 +77,25 @@ class Directory:
         rows = self._content.organizations.values()
         return frozenset(row.code for row in rows if not set(numbers).isdisjoint(row.lineage))
 
-    async def authenticate(self, authorization: str | None, acting_for: str | None) -> Caller:
-        """The caller behind the headers of a request.
-
-        Raises StopCalling: 1001 no such key, 1002 and 1003 disabled, 1008 organisation not represented.
-        """
+    async def identify(self, authorization: str | None) -> registry.KeyRow:
+        """The key with which somebody calls. Raises StopCalling: 1001 no such key, 1002 and 1003 disabled."""
         scheme, _, key = (authorization or "").partition(" ")
         if scheme.lower() != "bearer" or not key.strip():
             raise error(Code.NO_SUCH_KEY, "send the API key as 'Authorization: Bearer <key>'")
         hashed = hash_key(self._content.key_secret, key.strip())
         if hashed not in self._content.keys:
             await self.refresh()  # it may have been made a moment ago, on another node
-        client = self._client_of(hashed)
+        self._client_of(hashed)
+        return self._content.keys[hashed]  # not a copy for each request that is held
+
+    def caller(self, key: registry.KeyRow, acting_for: str | None) -> Caller:
+        """Who calls with a key, and for whom. Raises StopCalling 1008: organisation not represented."""
+        client = self._content.clients[key.client]
         organization = self._acting(client, acting_for)
-        key_hash = self._content.keys[hashed].hash  # not a copy for each request that is held
-        return Caller(self.version, client.number, client.name, key_hash, Role(client.role), organization)
+        return Caller(self.version, client.number, client.name, key.hash, Role(client.role), organization)
 
     def check_again(self, caller: Caller) -> None:
-        """Raises as `authenticate` if the key or the client has been disabled since."""
+        """Raises as `identify` and `caller` if the key or the client has been disabled since."""
         self._acting(self._client_of(caller.key_hash), caller.organization.code)
 
     def represented(self, caller: Caller) -> list[registry.OrganizationRow]:

@@ -1,11 +1,11 @@
-"""Forgets what has outlived its retention: tombstones, revocations, first answers to calls. Any node may, any time."""
+"""Forgets what has outlived its retention: tombstones, revocations, first answers to calls, counts. Any node may."""
 
 import anyio
 import asyncpg
 import structlog
 
 from homeroom_server.settings import Settings
-from homeroom_server.store import calls, collection, records
+from homeroom_server.store import calls, client_traffic, collection, records
 from homeroom_server.store.connection import FAILURES
 
 _PAUSE_SECONDS = 600.0
@@ -13,6 +13,7 @@ _PAUSE_SECONDS = 600.0
 _ROWS_AT_ONCE_MAX = 2_000
 """Tombstones and revocations in one transaction: writers of the type wait for some milliseconds."""
 _CALLS_AT_ONCE_MAX = 10_000
+_TRAFFIC_HOURS = 48
 
 log = structlog.get_logger()
 
@@ -23,6 +24,7 @@ async def run(pool: asyncpg.Pool, settings: Settings) -> None:
         try:
             await collect_gone(pool, settings.retention_days)
             await collect_calls(pool, settings.idempotency_days)
+            await collect_traffic(pool)
         except FAILURES as failure:
             log.warning("collection waits", kind=type(failure).__name__)
         await anyio.sleep(_PAUSE_SECONDS)
@@ -50,3 +52,9 @@ async def collect_calls(pool: asyncpg.Pool, days: int) -> None:
     async with pool.acquire() as connection:
         while await calls.collect_calls(connection, days, _CALLS_AT_ONCE_MAX) == _CALLS_AT_ONCE_MAX:
             pass
+
+
+async def collect_traffic(pool: asyncpg.Pool) -> None:
+    """Forget what the calls of clients came to two days ago."""
+    async with pool.acquire() as connection:
+        await client_traffic.forget(connection, _TRAFFIC_HOURS)

@@ -73,13 +73,17 @@ class Change(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """A committed batch: the versions of a type that it took, and whether it raised triggers of statuses, of access."""
+    """A committed batch: the versions of a type that it took, and whether it raised triggers of statuses, of access.
+
+    `changes`: how many records were accepted in it; none where only who sees them has changed.
+    """
 
     row: TypeRow
     low: int
     high: int
     triggered: bool
     access_triggered: bool = False
+    changes: int = 0
 
 
 class Committed(NamedTuple):
@@ -118,7 +122,10 @@ class _OtherHistoryError(Exception):
 
 
 class Committer:
-    """Takes changes from any task of the node; `announce` is told of each committed batch."""
+    """Takes changes from any task of the node; `announce` is told of each committed batch.
+
+    `commits`, `changes`: how many there have been, for whoever asks how busy the node is.
+    """
 
     def __init__(
         self,
@@ -137,6 +144,8 @@ class Committer:
         self._lanes: dict[NotificationType, _Lane] = {}
         self._waiting = 0
         self._known: _Known | None = None
+        self.commits = 0
+        self.changes = 0
 
     async def commit(self, change: Change) -> Committed:
         """Decide and store a change durably.
@@ -174,6 +183,8 @@ class Committer:
                     if not waiting.done.done():  # its caller may have been cancelled
                         waiting.done.set_result(None)
             for each in moved:
+                self.commits += 1
+                self.changes += each.changes
                 self._tasks.start_soon(self._announce, each)  # the next commit does not wait for it
         lane.running = False
 
@@ -263,7 +274,8 @@ class Committer:
                 await calls.keep_answer(connection, waiting.change.call, answer)
         if not versions:
             return outcomes, None, epoch
-        return outcomes, Moved(row, versions[0] - 1, versions[-1], triggered, showing.follows_student), epoch
+        moved = Moved(row, versions[0] - 1, versions[-1], triggered, showing.follows_student, len(versions))
+        return outcomes, moved, epoch
 
 
 async def _row(connection: Conn, known: _Known, notification_type: NotificationType) -> TypeRow:

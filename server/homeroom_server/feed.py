@@ -52,6 +52,7 @@ class Feed:
         self._poll_seconds = poll_seconds
         self._types: dict[int, NotificationType] = {}
         self._pending: dict[int, int] = {}
+        self._learned_at: dict[int, float] = {}
         self._signalled = anyio.Event()
         self._look_now = anyio.Event()
         self._advanced = anyio.Event()
@@ -161,6 +162,7 @@ class Feed:
             another = bool(self._bookmarks.epoch)
             self._bookmarks.begin(position.epoch)
             self._pending.clear()
+            self._learned_at.clear()
             for row in position.types:
                 self._meet(row)
                 self._bookmarks.advance(row.notification_type, row.watermark)
@@ -178,6 +180,7 @@ class Feed:
     def _note(self, number: int, high: int) -> None:
         if high > self._bookmarks.seen(self._types[number]) and high > self._pending.get(number, 0):
             self._pending[number] = high
+            self._learned_at.setdefault(number, anyio.current_time())
             self._signalled.set()
 
     async def _wake(self) -> None:
@@ -218,7 +221,9 @@ class Feed:
 
     async def _wake_up_to(self, reached: Mapping[int, int]) -> None:
         watched = {}
+        learned_at = anyio.current_time()
         for number, high in reached.items():
+            learned_at = min(learned_at, self._learned_at.pop(number, learned_at))
             notification_type = self._types[number]
             if self._waiters.watched(notification_type):
                 watched[number] = self._bookmarks.seen(notification_type)
@@ -228,7 +233,7 @@ class Feed:
         if watched:
             news = await self._read(watched)
             if news.epoch == self._bookmarks.epoch:
-                await self._waiters.wake(news)
+                await self._waiters.wake(news, learned_at)
             else:
                 self._look_now.set()  # which begins the other history
 

@@ -33,6 +33,7 @@ class Parking:
 
     def __init__(self, services: Services, keep_alive_seconds: float) -> None:
         self.waiters = services.waiters
+        self.traffic = services.client_traffic
         self._feed = services.feed
         self._at_once_max = services.settings.requests_at_once_max
         self._at_once = 0
@@ -165,6 +166,8 @@ class ParkedConnection(asyncio.Protocol):
 
     def refuse(self, failure: HomeroomError) -> None:
         """The request is no longer held: its caller may no longer call."""
+        if self._held is not None:
+            self._parking.traffic.refused(self._held.caller.client, failure.code)
         self._held = None
         if not self._transport.is_closing():
             self._transport.write(self._parking.refusal(failure))

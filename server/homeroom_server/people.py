@@ -103,9 +103,9 @@ async def sign_in(connection: Conn, name: str, password: str, address: str) -> S
     return SignedIn(token)
 
 
-async def signed_in(connection: Conn, token: str) -> SessionRow | None:
-    """Who it is that a browser speaks for; None: nobody any more."""
-    return await people.find_session(connection, hash_token(token))
+async def signed_in(connection: Conn, token: str, *, is_use: bool = True) -> SessionRow | None:
+    """Who it is that a browser speaks for; None: nobody any more. A session that is not used ends after a while."""
+    return await people.find_session(connection, hash_token(token), is_use=is_use)
 
 
 async def sign_out(connection: Conn, token: str, name: str, address: str) -> None:

@@ -9,6 +9,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from homeroom.errors import Code, HomeroomError, error
+from homeroom_server.endpoints.requests import CLIENT
+from homeroom_server.services import Services
 
 _FAULTS_SHOWN_MAX = 1_000
 _RETRY_AFTER_SECONDS = (1, 5)
@@ -37,7 +39,11 @@ def problem_response(failure: HomeroomError, epoch: str) -> Response:
 
 async def on_homeroom_error(request: Request, failure: Exception) -> Response:
     assert isinstance(failure, HomeroomError)
-    return problem_response(failure, request.app.state.services.feed.epoch)
+    services: Services = request.app.state.services
+    client = request.scope.get(CLIENT)
+    if client is not None:
+        services.client_traffic.refused(client, failure.code)
+    return problem_response(failure, services.feed.epoch)
 
 
 async def on_database_away(request: Request, failure: Exception) -> Response:

@@ -29,7 +29,7 @@ LAST_ANSWERS_SECONDS = 20
 
 
 class _DrainingServer(uvicorn.Server):
-    """Releases held requests before uvicorn waits for them to end."""
+    """Releases held requests, and people who watch, before uvicorn waits for them to end."""
 
     def __init__(self, config: uvicorn.Config, services: Services, parking: Parking) -> None:
         super().__init__(config)
@@ -43,6 +43,7 @@ class _DrainingServer(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         settings = self._services.settings
+        self._services.pulse.end()
         await self._services.waiters.drain(settings.drain_seconds, settings.drain_notice_seconds)
         self._parking.close()
         await super().shutdown(sockets)

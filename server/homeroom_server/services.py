@@ -17,6 +17,7 @@ from homeroom_server.auth import Directory
 from homeroom_server.availability import Availability
 from homeroom_server.catalogue import Catalogue, load_catalogue
 from homeroom_server.client_streams import ClientStreams
+from homeroom_server.client_traffic import ClientTraffic
 from homeroom_server.committer import Committer, Moved
 from homeroom_server.feed import Feed
 from homeroom_server.hashes.hashing import Hashing
@@ -25,6 +26,7 @@ from homeroom_server.held.bookmarks import Bookmarks
 from homeroom_server.held.waiters import Waiters
 from homeroom_server.peers import Peers, networks
 from homeroom_server.primary import Primary
+from homeroom_server.pulse import Pulse
 from homeroom_server.reading import Connections, Reading, open_reading
 from homeroom_server.settings import Settings
 from homeroom_server.single_flight import SingleFlight
@@ -54,10 +56,12 @@ class Services:
     hashes: VersionHashes
     availability: Availability
     client_streams: ClientStreams
+    client_traffic: ClientTraffic
     peers: Peers
     committer: Committer
     processor: Processor
     access_worker: AccessWorker
+    pulse: Pulse
 
 
 @asynccontextmanager
@@ -80,8 +84,13 @@ async def open_services(settings: Settings, database_url: str) -> AsyncIterator[
         flights = SingleFlight(pool, tasks)
         primary_flights = SingleFlight(reading.connections_to_primary("usual"), tasks)
         directory = Directory(primary_flights)
+        client_traffic = ClientTraffic(write_pool)
         waiters = Waiters(
-            directory, bookmarks, settings.held_requests_per_client_max, settings.held_requests_per_node_max
+            directory,
+            bookmarks,
+            client_traffic,
+            settings.held_requests_per_client_max,
+            settings.held_requests_per_node_max,
         )
         hashes = VersionHashes(Hashing(pool, bulk_pool, settings), tasks)
         feed = Feed(reading, waiters, bookmarks, hashes, directory, settings.feed_poll_seconds)
@@ -117,10 +126,12 @@ async def open_services(settings: Settings, database_url: str) -> AsyncIterator[
             hashes,
             Availability(flights, hashes, bookmarks),
             client_streams,
+            client_traffic,
             Peers(networks(settings.proxies)),
             committer,
             processor,
             access_worker,
+            Pulse(write_pool, reading, bookmarks, waiters, committer, settings),
         )
         await _start(services, tasks, primary, write_pool)
         yield services
@@ -139,3 +150,5 @@ async def _start(services: Services, tasks: TaskGroup, primary: Primary, write_p
     tasks.start_soon(services.access_worker.run)
     tasks.start_soon(collection.run, write_pool, settings)
     tasks.start_soon(services.client_streams.run)
+    tasks.start_soon(services.client_traffic.run)
+    tasks.start_soon(services.pulse.run)

@@ -76,6 +76,8 @@ class Settings:
     """How often a node with several hosts in its database URL looks at all of them: two primaries must not stay."""
     console_connections_max: int = 2
     """For people at the console, and as many again for pages about merges: pools of their own, too."""
+    console_watchers_max: int = 100
+    """Pages of the console that live: each holds a request of its person's browser."""
     bulk_readers_max: int = 16
     hot_streams_bytes_max: int = 256 * 1024 * 1024
     """Memory for the versions of streams whose hashes are asked for as they move: 26 bytes a record."""

@@ -10,6 +10,7 @@ def pages() -> Pages:
     """All of them, and what the bar atop each leads to."""
     return Pages(
         [
+            Section("now", "Now", "/console/now", of_all=True),
             Section("clients", "Clients", "/console/clients"),
             Section("records", "Records", "/console/records"),
             Section("merges", "Merges", "/console/merges"),

@@ -9,7 +9,8 @@ from homeroom_server.console.rendering import pages
 from homeroom_server.console.visit import COOKIE, Visit, address_of, services_of, to_primary
 from homeroom_server.people import SignInRefusedError
 
-HOME = "/console/clients"
+HOME = "/console"
+"""Which leads everybody to where they begin."""
 
 
 async def ask(request: Request) -> Response:

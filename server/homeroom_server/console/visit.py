@@ -19,6 +19,8 @@ from homeroom_server.services import Services
 from homeroom_server.store.people import SessionRow
 
 COOKIE = "homeroom_console"
+_LIVING = "X-Living"
+"""Said by a page that asks for its next state by itself: nobody uses it by that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,10 @@ class Visit:
     def not_found(self, text: str) -> Response:
         """What there is not, and what they may not see: nobody can tell which."""
         return pages().message(self.visitor, 404, "Not found", text)
+
+    def nothing(self) -> Response:
+        """Where the console has no page, or none for them."""
+        return self.not_found("There is no such page in the console.")
 
     async def form(self) -> Form:
         """The form that they sent. RefusedFormError."""
@@ -87,7 +93,7 @@ async def session_of(request: Request) -> SessionRow | None:
     if not token:
         return None
     async with to_primary(request).acquire() as connection:
-        return await people.signed_in(connection, token)
+        return await people.signed_in(connection, token, is_use=_LIVING not in request.headers)
 
 
 def to_sign_in(request: Request) -> Response:

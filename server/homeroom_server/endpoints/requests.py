@@ -16,6 +16,8 @@ from homeroom_server.json_schema import Validator, schema_faults
 from homeroom_server.services import Services
 
 EPOCH_HEADER = "Homeroom-Epoch"
+CLIENT = "homeroom.client"
+"""In a request's scope: the number of the client that calls, once it is known."""
 VERSION_SCHEMA = {"type": "integer", "minimum": 0, "maximum": CORE_VERSION_MAX}
 
 
@@ -62,7 +64,10 @@ def header(request: Request, name: bytes) -> str | None:
 
 async def authenticate(request: Request, services: Services, *, writes: bool = False) -> Caller:
     """The caller; raises 1001-1003, 1007 if its role lacks the service, 1008."""
-    caller = await services.directory.authenticate(header(request, b"authorization"), header(request, b"organization"))
+    key = await services.directory.identify(header(request, b"authorization"))
+    request.scope[CLIENT] = key.client
+    services.client_traffic.called(key.client)
+    caller = services.directory.caller(key, header(request, b"organization"))
     if writes and caller.role is not Role.WRITER:
         raise error(Code.ROLE_LACKS_SERVICE, f"the role {caller.role.value} does not include this service")
     return caller

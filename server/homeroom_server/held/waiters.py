@@ -1,5 +1,6 @@
 """Who waits for which stream: found by stream, never by scanning; answered with finished bytes."""
 
+import asyncio
 import random
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,9 +13,11 @@ import anyio.lowlevel
 from homeroom.errors import Code, HomeroomError, error
 from homeroom.protocol import NotificationType
 from homeroom_server.auth import Caller, Directory
+from homeroom_server.client_traffic import ClientTraffic
 from homeroom_server.held.answer import Answer
 from homeroom_server.held.bookmarks import Bookmarks
 from homeroom_server.held.news import Interest, News
+from homeroom_server.held.wake_times import WakeTimes
 from homeroom_server.held.wheel import Wheel
 
 _EARLY_SHARE_MAX = 0.1
@@ -39,14 +42,16 @@ class Held:
     """One request that watches its streams; held once it has an outlet.
 
     `cursors`: the version of each type up to which it has been looked at. `moved`: something came before it was held.
+    `held_at`: since when it is held, to a tick.
     """
 
-    __slots__ = ("caller", "cursors", "interest", "moved", "outlet", "slot")
+    __slots__ = ("caller", "cursors", "held_at", "interest", "moved", "outlet", "slot")
 
     def __init__(self, caller: Caller, interest: Interest) -> None:
         self.caller = caller
         self.interest = interest
         self.cursors: tuple[int, ...] = ()
+        self.held_at = 0.0
         self.moved = False
         self.outlet: Outlet | None = None
         self.slot: set[Held] | None = None
@@ -55,9 +60,19 @@ class Held:
 class Waiters:
     """Everyone who watches, and how many requests are held."""
 
-    def __init__(self, directory: Directory, bookmarks: Bookmarks, per_client_max: int, per_node_max: int) -> None:
+    def __init__(
+        self,
+        directory: Directory,
+        bookmarks: Bookmarks,
+        traffic: ClientTraffic,
+        per_client_max: int,
+        per_node_max: int,
+    ) -> None:
         self._directory = directory
         self._bookmarks = bookmarks
+        self._traffic = traffic
+        self._loop = asyncio.get_running_loop()
+        self._tick = 0.0
         self._interests: WeakValueDictionary[tuple[object, ...], Interest] = WeakValueDictionary()
         self._whole: dict[Interest, set[Held]] = {}
         self._viewers: dict[int, Held | set[Held]] = {}  # one who waits alone, as most do, needs no set
@@ -66,6 +81,7 @@ class Waiters:
         self._per_client_max = per_client_max
         self._per_node_max = per_node_max
         self._held_by_client: dict[int, int] = {}
+        self.wake_times = WakeTimes(self._loop)
         self.held = 0
         self.draining = False
         self.holding = True
@@ -108,6 +124,10 @@ class Waiters:
             self._cursors.clear()
         held.cursors = self._cursors.setdefault(cursors, cursors)
         held.outlet = outlet
+        now = self._loop.time()
+        if now - self._tick > _TICK_SECONDS:
+            self._tick = now  # one number for all who come within it
+        held.held_at = self._tick
         early = random.uniform(0, _EARLY_SHARE_MAX)
         held.slot = self._due.add(held, wait_seconds * (1 - early))
         client = held.caller.client
@@ -115,16 +135,21 @@ class Waiters:
         self.held += 1
 
     def leave(self, held: Held) -> None:
-        """Its client has hung up."""
+        """Its client has hung up, or somebody between has."""
         if held.outlet is not None:
             self._take(held)
+            self._traffic.wait_cut(held.caller.client, self._loop.time() - held.held_at)
 
     def watched(self, notification_type: NotificationType) -> bool:
         """Whether anyone at all watches a type."""
         return any(notification_type in interest.types for interest in self._interests.values())
 
-    async def wake(self, news: News) -> None:
-        """Answer everyone for whom there is something in it; those who are still looking look again."""
+    async def wake(self, news: News, learned_at: float) -> None:
+        """Answer everyone for whom there is something in it; those who are still looking look again.
+
+        `learned_at`: when the node first heard of it.
+        """
+        told = 0
         for number, held in enumerate(self._concerned(news), 1):
             if held.outlet is None:
                 held.moved = True
@@ -133,8 +158,12 @@ class Waiters:
                 answer = news.answer(self._bookmarks, held.interest, viewer, held.cursors)
                 if answer is not None:
                     self._tell(held, answer)
+                    told += 1
             if number % _ANSWERED_AT_ONCE == 0:
+                self.wake_times.note(learned_at, told)
+                told = 0
                 await anyio.lowlevel.checkpoint()
+        self.wake_times.note(learned_at, told)
         for moved in news.types.values():  # last: a wait that ended meanwhile must not pass what it was not told
             self._bookmarks.advance(moved.notification_type, moved.bookmark)
 
@@ -142,6 +171,7 @@ class Waiters:
         """End a wait with bookmarks."""
         if held.outlet is not None:
             self._take(held).answer(self._bookmarks.nothing(held.interest.types, held.cursors))
+            self._traffic.wait_ended(held.caller.client)
 
     def refuse_all(self, failure: HomeroomError) -> None:
         """End every wait with an error, before any of them can end otherwise; who is still looking looks again."""
@@ -174,6 +204,7 @@ class Waiters:
                 self._take(held).refuse(failure)
                 return
         self._take(held).answer(answer)
+        self._traffic.wait_ended(held.caller.client)
 
     def _watching(self) -> Iterator[Held]:
         for whole in self._whole.values():

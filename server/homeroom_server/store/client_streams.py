@@ -89,39 +89,50 @@ async def keep_observations(connection: Conn, seen: Sequence[Observation]) -> No
     )
 
 
-async def read_client_streams(connection: Conn, client: str, notification_type: str) -> list[ClientStream]:
-    """What is kept of a client and a type, one row for each organisation it called for."""
+async def read_client_streams(
+    connection: Conn, client: str, notification_type: str, scope: Sequence[int] | None
+) -> list[ClientStream]:
+    """What is kept of a client and a type, one row for each organisation it called for.
+
+    `scope`: numbers of organizations, with those below them; None: all.
+    """
     rows = await connection.fetch(
         """
         select o.code as organization, o.number as viewer, s.notification_type, s.asked_at, s.cursor, s.version_hash,
                s.told_reason, s.told_records, s.in_step_at, s.in_step_version, s.mismatch_since, s.mismatch_count,
                coalesce(s.reconciled_ids, '{}') as reconciled_ids
         from client_stream s join client c on c.number = s.client join organization o on o.number = s.organization
-        where c.name = $1 and s.notification_type = $2 order by o.code
+        where c.name = $1 and s.notification_type = $2 and ($3::int[] is null or o.lineage && $3::int[])
+        order by o.code
         """,
         client,
         notification_type,
+        scope,
     )
     return [ClientStream(**row) for row in rows]
 
 
-async def read_stream(connection: Conn, wanted: NotificationType, viewer: int | None) -> list[tuple[str, int, str]]:
-    """(id, version, state) of everything in a stream, ascending by version."""
+async def read_stream(
+    connection: Conn, wanted: NotificationType, viewer: int | None, limit: int | None
+) -> list[tuple[str, int, str]]:
+    """(id, version, state) of a stream, ascending by version: of so many at most; None: of everything in it."""
     rows = await connection.fetch(
         """
         select x.id, x.version, x.state::text
         from record_type k join notification_type t on t.record_type = k.number and t.school_year = $2
         cross join lateral (
-            select v.id, v.version, v.state::text from viewer v
-            where $3::int is not null and v.notification_type = t.number and v.organization = $3
+            (select v.id, v.version, v.state::text from viewer v
+             where $3::int is not null and v.notification_type = t.number and v.organization = $3
+             order by v.version limit $4)
             union all
-            select r.id, r.version, case when r.deleted then 'deleted' else 'live' end from record r
-            where $3::int is null and r.notification_type = t.number
+            (select r.id, r.version, case when r.deleted then 'deleted' else 'live' end from record r
+             where $3::int is null and r.notification_type = t.number order by r.version limit $4)
         ) x
         where k.name = $1 order by x.version
         """,
         wanted.name,
         wanted.school_year or 0,
         viewer,
+        limit,
     )
     return [(row["id"], row["version"], row["state"]) for row in rows]

@@ -111,7 +111,7 @@ async def begin_session(connection: Conn, person: int, token_hash: bytes, form_t
     )
 
 
-async def find_session(connection: Conn, token_hash: bytes) -> SessionRow | None:
+async def find_session(connection: Conn, token_hash: bytes, *, is_use: bool) -> SessionRow | None:
     """Who is signed in by that token, if it still holds; that it was used is noted once a minute."""
     row = await connection.fetchrow(
         """
@@ -129,7 +129,7 @@ async def find_session(connection: Conn, token_hash: bytes) -> SessionRow | None
     )
     if row is None:
         return None
-    if row["is_old"]:
+    if is_use and row["is_old"]:
         await connection.execute("update person_session set seen_at = now() where token_hash = $1", token_hash)
     return SessionRow(row["number"], row["name"], row["role"], row["form_token"], row["scope"])
 

@@ -33,6 +33,27 @@ class ClientRow:
 
 
 @dataclass(frozen=True, slots=True)
+class SeenClient:
+    """A client as somebody sees it: `organizations` are the codes of those that they may see.
+
+    `asked_at`: when it last followed anything. `keys` that work, `keys_disabled` that no longer do; `key_made_at`: of
+    the newest that works.
+    """
+
+    number: int
+    name: str
+    role: str
+    created_at: datetime
+    disabled_at: datetime | None
+    organizations: Sequence[str]
+    streams: int
+    asked_at: datetime | None
+    keys: int
+    keys_disabled: int
+    key_made_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
 class KeyRow:
     hash: bytes
     client: int
@@ -174,6 +195,34 @@ async def set_client_disabled(connection: Conn, name: str, *, disabled: bool) ->
 async def find_client(connection: Conn, name: str) -> int | None:
     number: int | None = await connection.fetchval("select number from client where name = $1", name)
     return number
+
+
+async def see_client(connection: Conn, name: str, scope: Sequence[int] | None) -> SeenClient | None:
+    """A client, for who may see one of its organizations or streams; `scope`: numbers, with those below; None: all."""
+    row = await connection.fetchrow(
+        """
+        select c.number, c.name, c.role, c.created_at, c.disabled_at, o.organizations, s.streams, s.asked_at,
+               k.keys, k.keys_disabled, k.key_made_at
+        from client c cross join lateral (
+            select coalesce(array_agg(o.code order by o.code), '{}') as organizations
+            from client_organization m join organization o on o.number = m.organization
+            where m.client = c.number and ($2::int[] is null or o.lineage && $2::int[])
+        ) o cross join lateral (
+            select count(*)::int as streams, max(s.asked_at) as asked_at
+            from client_stream s join organization o on o.number = s.organization
+            where s.client = c.number and ($2::int[] is null or o.lineage && $2::int[])
+        ) s cross join lateral (
+            select count(*) filter (where disabled_at is null)::int as keys,
+                   count(*) filter (where disabled_at is not null)::int as keys_disabled,
+                   max(created_at) filter (where disabled_at is null) as key_made_at
+            from api_key k where k.client = c.number
+        ) k
+        where c.name = $1 and ($2::int[] is null or o.organizations <> '{}' or s.streams > 0)
+        """,
+        name,
+        scope,
+    )
+    return None if row is None else SeenClient(**row)
 
 
 async def read_key_secret(connection: Conn) -> bytes:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from functools import cache, cached_property, partial
 from importlib import resources
 from typing import Any
+from urllib.parse import quote
 
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from starlette.requests import Request
@@ -30,11 +31,15 @@ _MEDIA_TYPES = {"console.css": "text/css", "living.js": "text/javascript"}
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """What the bar atop every page leads to; a page says `here` to be one of it."""
+    """What the bar atop every page leads to; a page says `here` to be one of it.
+
+    `of_all`: it is about everything, and led to for those who may see all organisations.
+    """
 
     here: str
     title: str
     path: str
+    of_all: bool = False
 
 
 class Pages:
@@ -66,6 +71,7 @@ class Pages:
         )
         environment.filters["ago"] = ago
         environment.filters["number"] = lambda value: f"{value:,}"
+        environment.filters["in_path"] = lambda text: quote(text, safe="")
         return environment
 
 
