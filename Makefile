@@ -1,4 +1,4 @@
-# run · demo · test · torture · check · bench: each sets up what it needs on a machine with Python 3.11 and make.
+# run · demo · test · torture · check · bench · screenshots: each sets up what it needs on a machine with Python 3.11 and make.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 MINUTES ?= 30
 SEED ?= 1
 
-.PHONY: run demo test torture check bench clean
+.PHONY: run demo test torture check bench screenshots clean
 
 $(READY): pyproject.toml client_sdk/pyproject.toml merge/pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -37,6 +37,9 @@ check: $(READY)
 bench: $(READY)
 	$(BIN)/python -m bench.submit $(ARGS)
 	$(BIN)/python -m bench.get $(ARGS)
+
+screenshots: $(READY)
+	$(BIN)/python -m tests.browser.screenshots
 
 clean:
 	rm -rf $(VENV) homeroom-demo

@@ -263,8 +263,8 @@ async def test_what_is_old_is_forgotten(web: httpx.AsyncClient, core_with_people
 @pytest.mark.parametrize(
     ("values", "path", "last", "highest", "top"),
     [
-        ([], "", "-", "-", "1"),
-        ([None, None], "", "-", "-", "1"),
+        ([], "", "", "", "1"),
+        ([None, None], "", "", "", "1"),
         ([7.0], "M0.0 24.0L1.0 24.0", "7", "7", "10"),
         ([0.0, 0.0], "M0.0 80.0L300.0 80.0", "0", "0", "1"),
         ([1.0, None, 2.0, 2.0, None], "M0.0 40.0L1.0 40.0M150.0 0.0L225.0 0.0", "2", "2", "2"),
@@ -275,6 +275,10 @@ def test_a_chart_draws_whatever_comes(values: Values, path: str, last: str, high
     chart = charts.lines("Held", "", {"held": values})
     (drawn,) = chart.drawn
     assert (drawn.path, drawn.last, drawn.highest, chart.top) == (path, last, highest, top)
+
+
+def test_a_chart_of_nothing_says_so() -> None:
+    assert charts.lines("Woken after", "ms", {"p50": [None], "p99": []}).now == "nothing yet"
 
 
 def test_no_value_is_drawn_beyond_its_chart() -> None:

@@ -17,6 +17,12 @@ _SWITCHES = (
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
 )
 _SERIOUS = ("serious", "critical")
+_TABS_MAX = 100
+_FOCUSED = """() => {
+    const at = document.activeElement;
+    const labels = Array.from(at.labels || [], each => each.innerText);
+    return [at.getAttribute("aria-label") || "", at.innerText, ...labels].map(each => each.trim());
+}"""
 
 
 @dataclass
@@ -33,8 +39,10 @@ class Visitor:
         await self.page.get_by_role("button", name="Sign in").click()
         await self.page.get_by_role("button", name="Sign out").wait_for()
 
-    async def goes_to(self, path: str) -> None:
-        await self.page.goto(self.url + path)
+    async def goes_to(self, path: str) -> int:
+        """The status of the answer."""
+        response = await self.page.goto(self.url + path)
+        return 0 if response is None else response.status
 
     async def follows(self, link: str) -> None:
         await self.page.get_by_role("link", name=link, exact=True).first.click()
@@ -44,6 +52,26 @@ class Visitor:
 
     async def sees(self, text: str) -> None:
         await self.page.get_by_text(text).first.wait_for()
+
+    async def sees_it_done(self) -> None:
+        """The job on this page, which lives."""
+        await self.page.locator("section[aria-label='How it stands'] .state.inStep").wait_for()
+
+    async def types(self, text: str) -> None:
+        await self.page.keyboard.type(text)
+
+    async def enters(self) -> None:
+        """Into where the focused link or button leads."""
+        async with self.page.expect_navigation():
+            await self.page.keyboard.press("Enter")
+
+    async def tabs_to(self, name: str) -> None:
+        """By the keyboard, to what is called so; AssertionError: it cannot be reached."""
+        for _ in range(_TABS_MAX):
+            await self.page.keyboard.press("Tab")
+            if name in await self.page.evaluate(_FOCUSED):
+                return
+        raise AssertionError(f"{name} cannot be reached by the keyboard")
 
     async def serious_findings(self) -> list[str]:
         """What axe-core finds wrong with the page for those who cannot see or point."""
@@ -72,10 +100,18 @@ async def chromium() -> AsyncIterator[Browser]:
 
 @asynccontextmanager
 async def visiting(
-    browser: Browser, url: str, width: int = 1200, height: int = 900, scheme: Literal["light", "dark"] = "light"
+    browser: Browser,
+    url: str,
+    width: int = 1200,
+    height: int = 900,
+    scheme: Literal["light", "dark"] = "light",
+    *,
+    scripts: bool = True,
 ) -> AsyncIterator[Visitor]:
     """A window of its own, with no cookies."""
-    context = await browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
+    context = await browser.new_context(
+        viewport={"width": width, "height": height}, color_scheme=scheme, java_script_enabled=scripts
+    )
     context.set_default_timeout(20_000)
     try:
         yield Visitor(await context.new_page(), url)

@@ -28,3 +28,10 @@ async def browser() -> AsyncIterator[Browser]:
 async def visitor(browser: Browser, stage: Stage) -> AsyncIterator[Visitor]:
     async with visiting(browser, stage.url) as visitor:
         yield visitor
+
+
+@pytest.fixture
+async def reader(browser: Browser, stage: Stage) -> AsyncIterator[Visitor]:
+    """Whose browser runs no scripts."""
+    async with visiting(browser, stage.url, scripts=False) as visitor:
+        yield visitor

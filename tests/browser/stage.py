@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 from uuid import uuid4
 
 import anyio
@@ -17,6 +18,7 @@ from homeroom_server.people import PersonRole
 from homeroom_server.settings import Settings
 from tests.conftest import Core, open_core
 from tests.merge.test_merge_command import COMMAND, Prompt
+from tests.records import available
 
 PASSWORD = "otters swim at night"
 ORGANIZATIONS = """\
@@ -115,10 +117,10 @@ class School:
             found = sis.execute(sa.select(TABLES[entity])).mappings()
             return {row["no"]: row["given"] for row in found}
 
-    async def on_the_hub(self, entity: str) -> dict[str, str]:
-        """What the hub has: first names by id."""
+    async def on_the_hub(self, entity: str, member: str = "firstName") -> dict[str, str]:
+        """What the hub has: a member by id, the first name if no other is named."""
         lines = self.client.snapshot(entity)
-        return {line["id"]: line["body"]["firstName"] async for line in lines if "id" in line}
+        return {line["id"]: line["body"][member] async for line in lines if "id" in line}
 
 
 @dataclass
@@ -157,6 +159,56 @@ class Stage:
         if agreed:
             await prompt.do("approve", "--feed", feed, "--by", "amir")
         return school
+
+    async def client(self, organization: str) -> Client:
+        """A system of its own that follows the Core."""
+        return await self.core.client(organization)
+
+    async def forget_nothing(self) -> None:
+        """What nodes write down every few seconds is there."""
+        await self.core.services.client_streams.write()
+        await self.core.services.client_traffic.write()
+        await self.core.services.pulse.beat()
+
+    async def lived_in(self) -> list[str]:
+        """A day in the province: a plan held, conflicts, clients that need help; the pages that show all this."""
+        maple = await self.school("maple-ridge", "S.301", "A.30")
+        await self.school("elk-valley", "S.302", "A.30", agreed=False)
+        for number in (2, 3):
+            maple.edit("Staff", f"301-{number}", given=f"Other{number}")
+            await maple.say("Staff", f"301-{number}", firstName=f"Another{number}")
+        maple.edit("Student", "301-4", given="Leonie")
+        await maple.merge()
+        connection = await self.core.connect()
+        behind, lost = await self.client("A.30"), await self.client("S.401")
+        await available(behind, "Staff")
+        await available(behind, "Student", 0, versionHash="0" * 32)
+        await available(lost, "School")
+        await maple.say("Staff", "301-1", firstName="Adele")
+        await self.forget_nothing()
+        await connection.execute(
+            "update client_stream set asked_at = now() - interval '3 hours' where notification_type = 'School'"
+        )
+        name = await connection.fetchval("select name from client where name like 'A.30%'")
+        run, held = [
+            await connection.fetchval("select id from homeroom_merge.run where status = $1 limit 1", status)
+            for status in ("finishedWithIssues", "held")
+        ]
+        record = await connection.fetchval("select record from homeroom_merge.conflict order by record limit 1")
+        feed = "/console/merges/maple-ridge"
+        return [
+            *("/console/now", "/console/clients", f"/console/clients/{quote(name)}"),
+            *("/console/records", "/console/records?q=301-1", "/console/records/Staff/301-1", "/console/records?q=x"),
+            *("/console/merges", feed, f"{feed}/runs/{run}", f"/console/merges/elk-valley/runs/{held}", f"{feed}/run"),
+            *(
+                f"{feed}/jobs",
+                f"{feed}/conflicts?by=field",
+                f"{feed}/conflicts",
+                f"{feed}/conflicts/{record}?field=/firstName",
+            ),
+            *(f"{feed}/health", f"{feed}/settings", f"{feed}/settings/edit"),
+            *("/console/merges/compare?a=maple-ridge&b=elk-valley", "/console/nowhere"),
+        ]
 
     @asynccontextmanager
     async def worker(self) -> AsyncIterator[None]:

@@ -14,7 +14,10 @@ Values = Sequence[float | None]
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """One series. `path`: what an SVG draws; `area`: what lies below a line. `last`, `highest`: for people."""
+    """One series. `path`: what an SVG draws; `area`: what lies below a line.
+
+    `last`, `highest`: for people; empty where nothing is known.
+    """
 
     name: str
     path: str
@@ -51,9 +54,9 @@ def bars(title: str, unit: str, series: Mapping[str, Values]) -> Chart:
 
 
 def short(value: float | None) -> str:
-    """A number as people read it at a glance."""
+    """A number as people read it at a glance; nothing where nothing is known."""
     if value is None:
-        return "-"
+        return ""
     if value < 10 and round(value, 1) != round(value):
         return f"{value:.1f}"
     for size, letter in ((1e9, "G"), (1e6, "M")):
@@ -63,8 +66,9 @@ def short(value: float | None) -> str:
 
 
 def _chart(title: str, unit: str, top: float, drawn: Sequence[Drawn], now: float | None) -> Chart:
-    named = [each.last if len(drawn) == 1 else f"{each.name} {each.last}" for each in drawn]
-    return Chart(title, " · ".join(named) if now is None else _said(now, unit), _said(top, unit), drawn)
+    named = [each.last if len(drawn) == 1 else f"{each.name} {each.last}" for each in drawn if each.last]
+    ended = " · ".join(named) or "nothing yet"
+    return Chart(title, ended if now is None else _said(now, unit), _said(top, unit), drawn)
 
 
 def _drawn(name: str, path: str, area: str, values: Values, unit: str) -> Drawn:

@@ -75,5 +75,5 @@ def _charts(heard: Sequence[NodeRow], points: Sequence[Point]) -> list[Chart]:
         lines("Requests held", "", {"held": [point.held for point in points]}, sum(node.held for node in heard)),
         lines("Changes a second", "", {"changes": changes}, sum(node.changes_per_second for node in heard)),
         lines("Commits a second", "", {"commits": commits}, sum(node.commits_per_second for node in heard)),
-        lines("Woken after", "ms", {"half": half, "99 %": most}),
+        lines("Woken after", "ms", {"p50": half, "p99": most}),
     ]
