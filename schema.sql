@@ -65,7 +65,27 @@ create table api_key (
     hash bytea primary key,
     client integer not null references client,
     created_at timestamptz not null default now(),
+    -- From then on it counts no more; null: it counts until it is disabled.
+    expires_at timestamptz,
+    -- To the minute: nodes write it once a minute.
+    last_used_at timestamptz,
     disabled_at timestamptz
+);
+
+-- From where a client may call; none: from everywhere.
+create table client_network (
+    client integer not null references client,
+    network cidr not null,
+    primary key (client, network)
+);
+
+-- Of which certificates a client must show one; none: it needs none.
+create table client_certificate (
+    client integer not null references client,
+    -- SHA-256 of the certificate as DER.
+    fingerprint bytea not null check (octet_length(fingerprint) = 32),
+    label text not null,
+    primary key (client, fingerprint)
 );
 
 -- A type of the catalogue. Its number outlives changes of the catalogue's order.

@@ -24,7 +24,7 @@ class Code(IntEnum):
     NO_SUCH_KEY = 1001
     KEY_DISABLED = 1002
     CLIENT_DISABLED = 1003
-    ROLE_LACKS_SERVICE = 1007
+    SERVICE_NOT_OPEN = 1007
     ORGANIZATION_NOT_REPRESENTED = 1008
     CORE_NOT_AVAILABLE = 2001
     NODE_BEHIND = 2002
@@ -71,7 +71,7 @@ MEANINGS: Mapping[Code, Meaning] = {
     Code.NO_SUCH_KEY: Meaning(401, "No such key", "stop"),
     Code.KEY_DISABLED: Meaning(401, "Key disabled", "stop"),
     Code.CLIENT_DISABLED: Meaning(401, "Client disabled", "stop"),
-    Code.ROLE_LACKS_SERVICE: Meaning(403, "The client's role does not include this service", "stop"),
+    Code.SERVICE_NOT_OPEN: Meaning(403, "Service not open to this client, or not as it calls", "stop"),
     Code.ORGANIZATION_NOT_REPRESENTED: Meaning(403, "The client does not represent that organisation", "stop"),
     Code.CORE_NOT_AVAILABLE: Meaning(503, "Core not available", "retry"),
     Code.NODE_BEHIND: Meaning(503, "Node is behind what the client has seen", "retry"),

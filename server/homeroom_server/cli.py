@@ -13,9 +13,9 @@ import uvloop
 from rich.table import Table
 
 from homeroom_server import database, explanation, operations
-from homeroom_server.auth import Role
 from homeroom_server.catalogue import load_catalogue
 from homeroom_server.command.access import access_app
+from homeroom_server.command.clients import clients_app
 from homeroom_server.command.invocation import (
     AsJson,
     Config,
@@ -39,8 +39,7 @@ from homeroom_server.store import schema
 from homeroom_server.workers import run_workers, work
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-client_app = typer.Typer(no_args_is_help=True, help="Systems that call the Core.")
-app.add_typer(client_app, name="client")
+app.add_typer(clients_app, name="client")
 app.add_typer(access_app)
 app.add_typer(users_app, name="user")
 
@@ -125,67 +124,6 @@ def load_organizations(
     out.print(f"{count} organisations loaded")
 
 
-@client_app.command("create")
-def client_create(
-    name: str,
-    organization: Annotated[list[str], typer.Option(help="May be given several times.")],
-    role: Annotated[Role, typer.Option(help="Writers also submit and acknowledge.")] = Role.WRITER,
-    data_dir: DataDir = None,
-    database_url: DatabaseUrl = None,
-    config: Config = None,
-    as_json: AsJson = False,
-) -> None:
-    """Register a system and print its API key, once."""
-    settings = settings_of({"data_dir": data_dir, "database_url": database_url}, config)
-    key = with_connection(settings, lambda connection: operations.create_client(connection, name, organization, role))
-    _print_key(name, key, as_json)
-
-
-@client_app.command("rotate")
-def client_rotate(
-    name: str,
-    data_dir: DataDir = None,
-    database_url: DatabaseUrl = None,
-    config: Config = None,
-    as_json: AsJson = False,
-) -> None:
-    """Give a client a new key and disable those it had."""
-    settings = settings_of({"data_dir": data_dir, "database_url": database_url}, config)
-    key = with_connection(settings, lambda connection: operations.rotate_key(connection, name))
-    _print_key(name, key, as_json)
-
-
-@client_app.command("disable")
-def client_disable(
-    name: str, data_dir: DataDir = None, database_url: DatabaseUrl = None, config: Config = None
-) -> None:
-    """Turn a client away from now on."""
-    _set_disabled(name, data_dir, database_url, config, disabled=True)
-
-
-@client_app.command("enable")
-def client_enable(name: str, data_dir: DataDir = None, database_url: DatabaseUrl = None, config: Config = None) -> None:
-    """Let a disabled client in again."""
-    _set_disabled(name, data_dir, database_url, config, disabled=False)
-
-
-@client_app.command("list")
-def client_list(
-    data_dir: DataDir = None, database_url: DatabaseUrl = None, config: Config = None, as_json: AsJson = False
-) -> None:
-    """Every client and the organisations it is registered for."""
-    settings = settings_of({"data_dir": data_dir, "database_url": database_url}, config)
-    clients = with_connection(settings, operations.list_clients)
-    if as_json:
-        typer.echo(json.dumps(clients))
-        return
-    table = Table("name", "role", "organizations", "disabled", "created")
-    for client in clients:
-        codes = ", ".join(client["organizations"])
-        table.add_row(client["name"], client["role"], codes, "yes" if client["disabled"] else "", client["createdAt"])
-    out.print(table)
-
-
 @app.command()
 def status(
     data_dir: DataDir = None, database_url: DatabaseUrl = None, config: Config = None, as_json: AsJson = False
@@ -205,6 +143,9 @@ def status(
     )
     behind = ", behind today: see homeroom access-day" if found["accessDayBehind"] else ""
     out.print(f"access day {found['accessDay'] or 'not begun'}{behind}", highlight=False)
+    for key in found["keysExpiring"]:
+        words = f"a key of {key['client']} expires {key['expiresAt'][:16]}: homeroom client rotate"
+        out.print(words, style="yellow", markup=False, highlight=False)
     table = Table("notification type", "watermark")
     for row in found["types"]:
         table.add_row(row["notificationType"], str(row["watermark"]))
@@ -277,19 +218,3 @@ def demo(
 
 def _say_where(url: str) -> None:
     err.print(f"homeroom serves at {url}", highlight=False, soft_wrap=True)
-
-
-def _set_disabled(
-    name: str, data_dir: str | None, database_url: str | None, config: Path | None, *, disabled: bool
-) -> None:
-    settings = settings_of({"data_dir": data_dir, "database_url": database_url}, config)
-    with_connection(settings, lambda connection: operations.set_client_disabled(connection, name, disabled=disabled))
-    out.print(f"{name} is {'disabled' if disabled else 'enabled'}")
-
-
-def _print_key(name: str, key: str, as_json: bool) -> None:
-    if as_json:
-        typer.echo(json.dumps({"name": name, "key": key}))
-        return
-    err.print(f"The key of {name}; it is shown this once:", highlight=False)
-    typer.echo(key)

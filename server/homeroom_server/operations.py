@@ -1,15 +1,17 @@
 """What an operator does to a Core from the command line: organisations, clients, keys, a look at the whole."""
 
 from collections.abc import Sequence
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from homeroom.protocol import MINISTRY
-from homeroom_server.auth import Role, hash_key, new_key
+from homeroom_server.auth import Role, has_expired, hash_key, new_key
 from homeroom_server.organizations import parse_organizations
 from homeroom_server.rule_set import id_or_none
 from homeroom_server.store import access_triggers, associations, history, moves, registry, triggers, types
 from homeroom_server.store.connection import Conn
+
+_EXPIRES_SOON_DAYS = 30
 
 
 class OperationError(Exception):
@@ -51,30 +53,40 @@ async def revoke(connection: Conn, code: str, student: str) -> None:
         await access_triggers.raise_triggers(connection, [student])
 
 
-async def create_client(connection: Conn, name: str, codes: Sequence[str], role: Role) -> str:
-    """A new client registered for organisations; its key, which is not kept."""
+async def create_client(
+    connection: Conn, name: str, codes: Sequence[str], role: Role, expires_days: int | None = None
+) -> str:
+    """A new client registered for organisations; its key, which is not kept. OperationError names every fault."""
+    faults = []
+    if not name.strip() or len(name) > 100:
+        faults.append("a client's name has 1 to 100 characters")
     async with connection.transaction():
-        if not name.strip() or len(name) > 100:
-            raise OperationError("a client's name has 1 to 100 characters")
         client = await registry.insert_client(connection, name, role.value)
         if client is None:
-            raise OperationError(f"there is a client named {name!r} already")
-        unknown = [code for code in codes if not await registry.register_for(connection, client, code)]
-        if unknown:
-            raise OperationError(f"no such organisation: {', '.join(unknown)}")
-        key = await _add_key(connection, client)
+            faults.append(f"there is a client named {name!r} already")
+        known = await registry.read_parents(connection)
+        if unknown := [code for code in codes if code not in known]:
+            faults.append(f"no such organisation: {', '.join(unknown)}")
+        if client is None or faults:
+            raise OperationError("; ".join(faults))
+        for code in dict.fromkeys(codes):
+            await registry.register_for(connection, client, code)
+        key = await _add_key(connection, client, expires_days)
         await registry.announce_directory(connection)
     return key
 
 
-async def rotate_key(connection: Conn, name: str) -> str:
-    """A new key for a client; the keys it had are disabled."""
+async def rotate_key(connection: Conn, name: str, overlap_hours: int = 0, expires_days: int | None = None) -> str:
+    """A new key for a client; those it had are disabled, or count for so many hours more at most."""
     async with connection.transaction():
         client = await registry.find_client(connection, name)
         if client is None:
             raise OperationError(f"there is no client named {name!r}")
-        await registry.disable_keys(connection, client)
-        key = await _add_key(connection, client)
+        if overlap_hours:
+            await registry.expire_keys(connection, client, overlap_hours)
+        else:
+            await registry.disable_keys(connection, client)
+        key = await _add_key(connection, client, expires_days)
         await registry.announce_directory(connection)
     return key
 
@@ -110,7 +122,7 @@ async def list_histories(connection: Conn) -> list[dict[str, Any]]:
 
 
 async def list_clients(connection: Conn) -> list[dict[str, Any]]:
-    """Every client with its organisations, by name."""
+    """Every client with its organisations, its keys and what it has to show besides, by name."""
     directory = await registry.read_directory(connection)
     codes = {row.number: row.code for row in directory.organizations.values()}
     return [
@@ -120,9 +132,42 @@ async def list_clients(connection: Conn) -> list[dict[str, Any]]:
             "organizations": [codes[number] for number in client.organizations],
             "disabled": client.disabled,
             "createdAt": client.created_at.isoformat(timespec="seconds"),
+            "keys": [_key_as_json(key) for key in directory.keys.values() if key.client == client.number],
+            "networks": [str(network) for network in client.networks],
+            "certificates": [{"fingerprint": f.hex(), "label": label} for f, label in client.certificates.items()],
         }
         for client in sorted(directory.clients.values(), key=lambda client: client.name)
     ]
+
+
+async def show_client(connection: Conn, name: str) -> dict[str, Any]:
+    """One client as `list_clients` tells of it; OperationError if there is none of this name."""
+    for client in await list_clients(connection):
+        if client["name"] == name:
+            return client
+    raise OperationError(f"there is no client named {name!r}")
+
+
+def _key_as_json(key: registry.KeyRow) -> dict[str, Any]:
+    return {
+        "createdAt": key.created_at.isoformat(timespec="seconds"),
+        "expiresAt": None if key.expires_at is None else key.expires_at.isoformat(timespec="seconds"),
+        "lastUsedAt": None if key.last_used_at is None else key.last_used_at.isoformat(timespec="seconds"),
+        "expired": has_expired(key.expires_at),
+        "disabled": key.disabled,
+    }
+
+
+def _keys_expiring(directory: registry.DirectoryContent) -> list[dict[str, str]]:
+    """Keys that count today and will not in 30 days, the next first."""
+    soon = datetime.now(UTC) + timedelta(days=_EXPIRES_SOON_DAYS)
+    found = [
+        (key.expires_at, directory.clients[key.client].name)
+        for key in directory.keys.values()
+        if key.expires_at is not None and key.expires_at <= soon and not has_expired(key.expires_at)
+        if not key.disabled and not directory.clients[key.client].disabled
+    ]
+    return [{"client": name, "expiresAt": at.isoformat(timespec="seconds")} for at, name in sorted(found)]
 
 
 async def read_status(connection: Conn, time_zone: str) -> dict[str, Any]:
@@ -136,6 +181,7 @@ async def read_status(connection: Conn, time_zone: str) -> dict[str, Any]:
         "epoch": position.epoch,
         "organizations": len(directory.organizations),
         "clients": len(directory.clients),
+        "keysExpiring": _keys_expiring(directory),
         "triggersWaiting": await triggers.count_waiting(connection),
         "accessDay": None if day is None else day.isoformat(),
         "accessDayBehind": day is None or day < await associations.today(connection, time_zone),
@@ -153,8 +199,8 @@ def _student(text: str) -> str:
     return student
 
 
-async def _add_key(connection: Conn, client: int) -> str:
+async def _add_key(connection: Conn, client: int, expires_days: int | None) -> str:
     secret = await registry.read_key_secret(connection)
     key = new_key()
-    await registry.insert_key(connection, client, hash_key(secret, key))
+    await registry.insert_key(connection, client, hash_key(secret, key), expires_days)
     return key

@@ -7,6 +7,7 @@ wait in turn: a herd costs time, not memory.
 """
 
 import asyncio
+import ssl
 from collections import deque
 from typing import Any, cast
 
@@ -228,7 +229,10 @@ class _Speaking(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self._in_message = True
-        self.scope["extensions"] = {PARK_EXTENSION: {"park": self._park}, PEER_EXTENSION: {"address": self._address}}
+        self.scope["extensions"] = {
+            PARK_EXTENSION: {"park": self._park},
+            PEER_EXTENSION: {"address": self._address, "certificate": self._certificate},
+        }
 
     def on_message_complete(self) -> None:
         self._in_message = False
@@ -248,6 +252,11 @@ class _Speaking(HttpToolsProtocol):
         """Of the connection's other end; empty on a socket that has none."""
         peer = self.transport.get_extra_info("peername")
         return str(peer[0]) if isinstance(peer, tuple) else ""
+
+    def _certificate(self) -> bytes | None:
+        """What the other end has shown, as DER; the handshake has verified it."""
+        tls: ssl.SSLObject | None = self.transport.get_extra_info("ssl_object")
+        return None if tls is None else tls.getpeercert(binary_form=True)
 
     def _park(self, held: Held) -> ParkedConnection | None:
         """Let the request in hand be held without a task; None if its connection has other things to do.

@@ -1,21 +1,28 @@
 """From where a request comes: what its connection says and, of proxies that are ours, what they say."""
 
+import hashlib
+import re
 from collections.abc import Callable, Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 from starlette.requests import Request
 
 PEER_EXTENSION = "homeroom.peer"
-"""The ASGI extension: its `address` tells the connection's other end, which costs memory and is asked for seldom."""
+"""The ASGI extension: its `address` tells the connection's other end, which costs memory and is asked for seldom.
+
+Its `certificate` tells, as DER, which certificate that end has shown and TLS has verified; None if none.
+"""
+_FINGERPRINT = re.compile("[0-9a-f]{64}")
 
 Network = IPv4Network | IPv6Network
 
 
 class Peers:
-    """`proxies`: networks whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed."""
+    """`proxies`: networks whose `X-Forwarded-For`, `X-Forwarded-Proto` and `certificate_header` are believed."""
 
-    def __init__(self, proxies: Sequence[Network]) -> None:
+    def __init__(self, proxies: Sequence[Network], certificate_header: str = "") -> None:
         self._proxies = proxies
+        self._certificate_header = certificate_header
 
     def address(self, request: Request) -> str:
         """The caller's; empty if nobody can tell. A proxy's own address is a caller's where it names none."""
@@ -31,6 +38,16 @@ class Peers:
                 break
         return here
 
+    def certificate(self, request: Request) -> bytes | None:
+        """SHA-256 of the certificate that the caller has shown, to this node or to the proxy before it."""
+        said = request.headers.getlist(self._certificate_header) if self._certificate_header else []
+        if said and self._is_ours(_connected(request)):
+            return fingerprint(said[0]) if len(said) == 1 else None  # twice: one of them is not our proxy's
+        extension = request.scope.get("extensions", {}).get(PEER_EXTENSION)
+        tell: Callable[[], bytes | None] | None = None if extension is None else extension["certificate"]
+        shown = None if tell is None else tell()
+        return None if shown is None else hashlib.sha256(shown).digest()
+
     def is_secure(self, request: Request) -> bool:
         """Whether the caller speaks TLS, to this node or to the proxy before it."""
         if request.url.scheme == "https":
@@ -40,6 +57,30 @@ class Peers:
 
     def _is_ours(self, address: str) -> bool:
         return bool(address) and is_within(address, self._proxies)
+
+
+class Origin:
+    """From where one request comes: found out when it is asked for."""
+
+    __slots__ = ("_peers", "_request")
+
+    def __init__(self, peers: Peers, request: Request) -> None:
+        self._peers = peers
+        self._request = request
+
+    def address(self) -> str:
+        """As `Peers.address`."""
+        return self._peers.address(self._request)
+
+    def certificate(self) -> bytes | None:
+        """As `Peers.certificate`."""
+        return self._peers.certificate(self._request)
+
+
+def fingerprint(said: str) -> bytes | None:
+    """A SHA-256 as it is written, in hex with or without colons; None if it is none."""
+    plain = said.strip().replace(":", "").lower()
+    return bytes.fromhex(plain) if _FINGERPRINT.fullmatch(plain) else None
 
 
 def networks(said: str) -> list[Network]:

@@ -4,6 +4,7 @@ import gc
 import resource
 import signal
 import socket
+import ssl
 from collections.abc import Callable
 from contextlib import suppress
 from types import FrameType
@@ -65,7 +66,12 @@ def create_server(services: Services) -> uvicorn.Server:
         timeout_graceful_shutdown=LAST_ANSWERS_SECONDS,
         ssl_certfile=services.settings.tls_certificate or None,
         ssl_keyfile=services.settings.tls_key or None,
+        ssl_ca_certs=services.settings.tls_client_authority or None,
+        ssl_cert_reqs=ssl.CERT_OPTIONAL if services.settings.tls_client_authority else ssl.CERT_NONE,
     )
+    config.load()
+    if config.ssl is not None:
+        config.ssl.minimum_version = ssl.TLSVersion.TLSv1_2  # whatever this machine's OpenSSL would allow
     return _DrainingServer(config, services, parking)
 
 

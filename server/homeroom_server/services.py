@@ -24,13 +24,17 @@ from homeroom_server.hashes.hashing import Hashing
 from homeroom_server.hashes.version_hash import VersionHashes
 from homeroom_server.held.bookmarks import Bookmarks
 from homeroom_server.held.waiters import Waiters
+from homeroom_server.key_uses import KeyUses
 from homeroom_server.peers import Peers, networks
 from homeroom_server.primary import Primary
 from homeroom_server.pulse import Pulse
 from homeroom_server.reading import Connections, Reading, open_reading
 from homeroom_server.settings import Settings
-from homeroom_server.single_flight import SingleFlight
+from homeroom_server.single_flight import Paced, SingleFlight
 from homeroom_server.status.processor import Processor
+
+_LOOK_FOR_KEYS_SECONDS = 0.05
+"""Between two looks for keys that a node does not know: so seldom, however many of them are sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +61,7 @@ class Services:
     availability: Availability
     client_streams: ClientStreams
     client_traffic: ClientTraffic
+    key_uses: KeyUses
     peers: Peers
     committer: Committer
     processor: Processor
@@ -83,7 +88,8 @@ async def open_services(settings: Settings, database_url: str) -> AsyncIterator[
         pool, bulk_pool = reading.connections("usual"), reading.connections("bulk")
         flights = SingleFlight(pool, tasks)
         primary_flights = SingleFlight(reading.connections_to_primary("usual"), tasks)
-        directory = Directory(primary_flights)
+        looks = SingleFlight(Paced(reading.connections_to_primary("usual"), _LOOK_FOR_KEYS_SECONDS), tasks)
+        directory = Directory(primary_flights, looks)
         client_traffic = ClientTraffic(write_pool)
         waiters = Waiters(
             directory,
@@ -107,6 +113,7 @@ async def open_services(settings: Settings, database_url: str) -> AsyncIterator[
         processor = Processor(write_pool, committer, catalogue, settings)
         access_worker = AccessWorker(write_pool, catalogue, settings, announce)
         client_streams = ClientStreams(write_pool)
+        key_uses = KeyUses(write_pool, directory)
         services = Services(
             settings,
             catalogue,
@@ -127,7 +134,8 @@ async def open_services(settings: Settings, database_url: str) -> AsyncIterator[
             Availability(flights, hashes, bookmarks),
             client_streams,
             client_traffic,
-            Peers(networks(settings.proxies)),
+            key_uses,
+            Peers(networks(settings.proxies), settings.client_certificate_header),
             committer,
             processor,
             access_worker,
@@ -152,3 +160,4 @@ async def _start(services: Services, tasks: TaskGroup, primary: Primary, write_p
     tasks.start_soon(services.client_streams.run)
     tasks.start_soon(services.client_traffic.run)
     tasks.start_soon(services.pulse.run)
+    tasks.start_soon(services.key_uses.run)

@@ -1,6 +1,7 @@
 """Every limit and choice of a node, named with its unit; read once at start."""
 
 import os
+import re
 import ssl
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -51,8 +52,16 @@ class Settings:
     tls_key: str = ""
     """A PEM file; empty if the certificate's file holds the key too."""
 
+    tls_client_authority: str = ""
+    """A PEM file of authorities: clients are asked for a certificate, and one that none of these has signed is refused.
+
+    Who must show one, and which, is said of each client. Empty: nobody is asked.
+    """
+
     proxies: str = "127.0.0.0/8 ::1"
     """Addresses and networks, with spaces between, of proxies that are believed who calls and whether by TLS."""
+    client_certificate_header: str = ""
+    """In which they say the SHA-256 of the certificate that a client has shown them, in hex. Empty: they do not."""
 
     body_bytes_max: int = 8 * 1024 * 1024
     requests_at_once_max: int = 256
@@ -145,10 +154,21 @@ def _faults(settings: Settings) -> Iterator[str]:
             context.load_cert_chain(settings.tls_certificate, settings.tls_key or None)
         except OSError as fault:  # what is wrong with the files themselves included
             yield f"tls_certificate, tls_key: no certificate with its key can be read from them: {fault}"
+    if settings.tls_client_authority:
+        if not settings.tls_certificate:
+            yield "tls_client_authority: only where the node itself speaks TLS (tls_certificate)"
+        try:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_verify_locations(settings.tls_client_authority)
+        except OSError as fault:
+            yield f"tls_client_authority: no authority can be read from it: {fault}"
     try:
         networks(settings.proxies)
     except ValueError as fault:
         yield f"proxies: {fault}"
+    if not re.fullmatch("[A-Za-z0-9-]*", settings.client_certificate_header):
+        yield f"client_certificate_header: {settings.client_certificate_header!r} cannot be the name of a header"
+    if settings.client_certificate_header and not settings.proxies.split():
+        yield "client_certificate_header: names a header that nobody is believed, as there are no proxies"
     if not 1 <= settings.workers <= WORKERS_MAX:
         yield f"workers: {settings.workers!r} is not within 1 to {WORKERS_MAX}"
     try:

@@ -1,12 +1,13 @@
 """One database read for all who ask the same before it begins."""
 
-from collections.abc import Awaitable, Callable, Hashable
+import math
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Generic, Protocol, TypeVar
 
 import anyio
 import anyio.abc
 import asyncpg
-from asyncpg.pool import PoolAcquireContext
 
 from homeroom.errors import Code, error
 from homeroom_server.store.connection import FAILURES
@@ -19,11 +20,33 @@ Connection = asyncpg.pool.PoolConnectionProxy
 class Lender(Protocol):
     """Lends connections to where the node reads."""
 
-    def acquire(self) -> PoolAcquireContext:
+    def acquire(self) -> AbstractAsyncContextManager[Connection]:
         """One connection, as a pool does."""
 
     async def elsewhere(self) -> bool:
         """After a failure: whether the node reads elsewhere by now, so that it is worth while to try again."""
+
+
+class Paced:
+    """A lender that lends no sooner than so many seconds after the last time.
+
+    Under a SingleFlight, those who ask meanwhile are answered by one read together.
+    """
+
+    def __init__(self, lender: Lender, pause_seconds: float) -> None:
+        self._lender = lender
+        self._pause_seconds = pause_seconds
+        self._next_at = -math.inf
+
+    @asynccontextmanager
+    async def acquire(self) -> AsyncIterator[Connection]:
+        await anyio.sleep_until(self._next_at)
+        async with self._lender.acquire() as connection:
+            self._next_at = anyio.current_time() + self._pause_seconds
+            yield connection
+
+    async def elsewhere(self) -> bool:
+        return await self._lender.elsewhere()
 
 
 class _Flight(Generic[T]):

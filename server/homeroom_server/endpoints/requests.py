@@ -13,6 +13,7 @@ from homeroom.protocol import CORE_VERSION_MAX
 from homeroom_server.auth import Caller, Role
 from homeroom_server.catalogue import TypeDefinition
 from homeroom_server.json_schema import Validator, schema_faults
+from homeroom_server.peers import Origin
 from homeroom_server.services import Services
 
 EPOCH_HEADER = "Homeroom-Epoch"
@@ -63,13 +64,14 @@ def header(request: Request, name: bytes) -> str | None:
 
 
 async def authenticate(request: Request, services: Services, *, writes: bool = False) -> Caller:
-    """The caller; raises 1001-1003, 1007 if its role lacks the service, 1008."""
-    key = await services.directory.identify(header(request, b"authorization"))
+    """The caller; raises 1001-1003, 1007 if its role lacks the service or it may not call so, 1008, 2004."""
+    origin = Origin(services.peers, request)
+    key = await services.directory.identify(header(request, b"authorization"), origin)
     request.scope[CLIENT] = key.client
     services.client_traffic.called(key.client)
-    caller = services.directory.caller(key, header(request, b"organization"))
+    caller = services.directory.caller(key, header(request, b"organization"), origin)
     if writes and caller.role is not Role.WRITER:
-        raise error(Code.ROLE_LACKS_SERVICE, f"the role {caller.role.value} does not include this service")
+        raise error(Code.SERVICE_NOT_OPEN, f"the role {caller.role.value} does not include this service")
     return caller
 
 

@@ -170,8 +170,7 @@ class Waiters:
     def release(self, held: Held) -> None:
         """End a wait with bookmarks."""
         if held.outlet is not None:
-            self._take(held).answer(self._bookmarks.nothing(held.interest.types, held.cursors))
-            self._traffic.wait_ended(held.caller.client)
+            self._tell(held, self._bookmarks.nothing(held.interest.types, held.cursors))
 
     def refuse_all(self, failure: HomeroomError) -> None:
         """End every wait with an error, before any of them can end otherwise; who is still looking looks again."""
@@ -197,14 +196,13 @@ class Waiters:
             self.release(held)
 
     def _tell(self, held: Held, answer: Answer) -> None:
-        if held.caller.directory_version != self._directory.version:
-            try:
-                self._directory.check_again(held.caller)
-            except HomeroomError as failure:
-                self._take(held).refuse(failure)
-                return
-        self._take(held).answer(answer)
-        self._traffic.wait_ended(held.caller.client)
+        try:
+            self._directory.check_again(held.caller)
+        except HomeroomError as failure:
+            self._take(held).refuse(failure)
+        else:
+            self._take(held).answer(answer)
+            self._traffic.wait_ended(held.caller.client)
 
     def _watching(self) -> Iterator[Held]:
         for whole in self._whole.values():

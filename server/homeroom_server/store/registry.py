@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from homeroom_server.peers import Network
 from homeroom_server.store.connection import Conn
 
 DIRECTORY_CHANNEL = "homeroom_directory"
@@ -22,7 +23,11 @@ class OrganizationRow:
 
 @dataclass(frozen=True, slots=True)
 class ClientRow:
-    """A calling system and the numbers of the organisations that it is registered for."""
+    """A calling system and the numbers of the organisations that it is registered for.
+
+    It may call from its networks alone, and has to show one of its certificates (fingerprints with labels), where it
+    has any.
+    """
 
     number: int
     name: str
@@ -30,6 +35,13 @@ class ClientRow:
     disabled: bool
     organizations: Sequence[int]
     created_at: datetime
+    networks: Sequence[Network]
+    certificates: Mapping[bytes, str]
+
+    @property
+    def is_bound(self) -> bool:
+        """Whether a key alone is not enough."""
+        return bool(self.networks or self.certificates)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +67,14 @@ class SeenClient:
 
 @dataclass(frozen=True, slots=True)
 class KeyRow:
+    """`last_used_at` is as old as the row."""
+
     hash: bytes
     client: int
     disabled: bool
+    created_at: datetime
+    expires_at: datetime | None
+    last_used_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,20 +97,35 @@ async def read_directory(connection: Conn) -> DirectoryContent:
             """
             select c.number, c.name, c.role, c.created_at, c.disabled_at is not null as disabled,
                    coalesce(array_agg(o.organization order by o.organization)
-                            filter (where o.organization is not null), '{}') as organizations
+                            filter (where o.organization is not null), '{}') as organizations,
+                   array(select n.network from client_network n where n.client = c.number order by 1) as networks
             from client c left join client_organization o on o.client = c.number
             group by c.number
             """
         )
-        keys = await connection.fetch("select hash, client, disabled_at is not null as disabled from api_key")
+        certificates: dict[int, dict[bytes, str]] = {}
+        for row in await connection.fetch("select client, fingerprint, label from client_certificate order by 1, 3, 2"):
+            certificates.setdefault(row["client"], {})[row["fingerprint"]] = row["label"]
+        keys = await connection.fetch(
+            """
+            select hash, client, disabled_at is not null as disabled, created_at, expires_at, last_used_at
+            from api_key order by created_at
+            """
+        )
     assert core is not None, "the schema has been applied"
     return DirectoryContent(
         core["directory_version"],
         core["key_secret"],
         {row["code"]: OrganizationRow(**row) for row in organizations},
-        {row["number"]: ClientRow(**row) for row in clients},
+        {row["number"]: ClientRow(**row, certificates=certificates.get(row["number"], {})) for row in clients},
         {row["hash"]: KeyRow(**row) for row in keys},
     )
+
+
+async def read_directory_version(connection: Conn) -> int:
+    """What rises with every change to the directory."""
+    version: int = await connection.fetchval("select directory_version from core")
+    return version
 
 
 async def announce_directory(connection: Conn) -> None:
@@ -170,16 +202,77 @@ async def register_for(connection: Conn, client: int, code: str) -> bool:
     )
 
 
-async def insert_key(connection: Conn, client: int, key_hash: bytes) -> None:
-    await connection.execute("insert into api_key (hash, client) values ($1, $2)", key_hash, client)
-
-
-async def disable_keys(connection: Conn, client: int) -> int:
-    """Disable every key of a client; how many there were."""
-    done = await connection.execute(
-        "update api_key set disabled_at = now() where client = $1 and disabled_at is null", client
+async def insert_key(connection: Conn, client: int, key_hash: bytes, expires_days: int | None) -> None:
+    """A key that counts for so many days, or until it is disabled."""
+    await connection.execute(
+        "insert into api_key (hash, client, expires_at) values ($1, $2, now() + make_interval(days => $3))",
+        key_hash,
+        client,
+        expires_days,
     )
-    return int(done.removeprefix("UPDATE "))
+
+
+async def disable_keys(connection: Conn, client: int) -> None:
+    """Disable every key of a client."""
+    await connection.execute("update api_key set disabled_at = now() where client = $1 and disabled_at is null", client)
+
+
+async def expire_keys(connection: Conn, client: int, hours: int) -> None:
+    """Let no key of a client count for longer than so many hours from now."""
+    await connection.execute(
+        """
+        update api_key set expires_at = least(expires_at, now() + make_interval(hours => $2))
+        where client = $1 and disabled_at is null
+        """,
+        client,
+        hours,
+    )
+
+
+async def note_keys_used(connection: Conn, hashes: Sequence[bytes]) -> None:
+    """Keys that were used within the last minute; what another node writes at this moment is left to it."""
+    await connection.execute(
+        """
+        with used as (select hash from api_key where hash = any($1) for no key update skip locked)
+        update api_key k set last_used_at = now() from used u where k.hash = u.hash
+        """,
+        hashes,
+    )
+
+
+async def replace_networks(connection: Conn, client: int, networks: Sequence[Network]) -> None:
+    """From where a client may call from now on; none: from everywhere."""
+    await connection.execute("delete from client_network where client = $1", client)
+    await connection.execute(
+        "insert into client_network (client, network) select distinct $1::int, unnest($2::cidr[])", client, networks
+    )
+
+
+async def insert_certificate(connection: Conn, client: int, fingerprint: bytes, label: str) -> bool:
+    """Let a client show this certificate too; False if it may already."""
+    done = await connection.execute(
+        """
+        insert into client_certificate (client, fingerprint, label) values ($1, $2, $3) on conflict do nothing
+        """,
+        client,
+        fingerprint,
+        label,
+    )
+    return done == "INSERT 0 1"
+
+
+async def delete_certificate(connection: Conn, client: int, fingerprint: bytes) -> bool:
+    """Let a client show this certificate no more; False if it was none of its own."""
+    done = await connection.execute(
+        "delete from client_certificate where client = $1 and fingerprint = $2", client, fingerprint
+    )
+    return done == "DELETE 1"
+
+
+async def has_certificates(connection: Conn, client: int) -> bool:
+    """Whether a client has to show any certificate."""
+    found: bool = await connection.fetchval("select exists (select from client_certificate where client = $1)", client)
+    return found
 
 
 async def set_client_disabled(connection: Conn, name: str, *, disabled: bool) -> bool:
