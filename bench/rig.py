@@ -116,7 +116,8 @@ def serving(bed: Bed, *options: str, certificate: Path | None = None) -> Iterato
     """
     allow_many_files()
     command = [sys.executable, "-m", "homeroom_server", "serve", "--port", "0", "--database-url", bed.database_url]
-    ours = {"HELD_REQUESTS_PER_CLIENT_MAX": "100000", "TLS_CERTIFICATE": str(certificate or "")}
+    limits = {"HELD_REQUESTS_PER_CLIENT_MAX": "100000", "CALLS_PER_CLIENT_PER_SECOND_MAX": "0"}
+    ours = {**limits, "TLS_CERTIFICATE": str(certificate or "")}
     environment = {**os.environ, **{f"HOMEROOM_{name}": value for name, value in ours.items()}, "COLUMNS": "300"}
     log = bed.folder / "node.log"
     with log.open("w", encoding="utf-8") as said:

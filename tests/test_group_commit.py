@@ -19,11 +19,11 @@ async def test_what_arrives_during_a_commit_is_the_next_one(plain_core: Core) ->
         await records.lock_type(blocker, row.number)
         tasks.start_soon(accepted, school, "Bulletin", note("first"))
         with anyio.fail_after(5):
-            while not plain_core.services.committer._waiting:
+            while not plain_core.services.committer.waiting:
                 await anyio.lowlevel.checkpoint()
             for index in range(100):
                 tasks.start_soon(accepted, school, "Bulletin", note(f"n{index}"))
-            while plain_core.services.committer._waiting < 101:
+            while plain_core.services.committer.waiting < 101:
                 await anyio.lowlevel.checkpoint()
     sizes = await blocker.fetchval(
         "select array_agg(size order by version) from"

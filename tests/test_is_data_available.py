@@ -517,10 +517,11 @@ async def test_a_wait_that_ends_while_others_are_woken_does_not_pass_the_change(
     writer, reader = await plain_core.client("S.0982"), await plain_core.client("S.0982")
     answers = []
 
-    def tell_one(held: Held, answer: Answer) -> None:
-        tell(held, answer)
+    def tell_one(held: Held, answer: Answer) -> bool:
+        was_told = tell(held, answer)
         for other in waiters._due.members():
             waiters.release(other)
+        return was_told
 
     async def hold() -> None:
         answers.append(await available(reader, "Note", wait_seconds=300))

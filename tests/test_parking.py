@@ -31,7 +31,7 @@ class Line:
 
     def __init__(self, stream: anyio.abc.ByteStream, key: str) -> None:
         self.stream = stream
-        self._key = key
+        self.key = key
         self._said = b""
 
     async def ask(self, body: object, *headers: str, version: str = "1.1") -> None:
@@ -39,7 +39,7 @@ class Line:
 
     def request(self, body: object, *headers: str, version: str = "1.1") -> bytes:
         content = orjson.dumps(body)
-        lines = [f"POST /v1/is-data-available HTTP/{version}", "Host: core", f"Authorization: Bearer {self._key}"]
+        lines = [f"POST /v1/is-data-available HTTP/{version}", "Host: core", f"Authorization: Bearer {self.key}"]
         lines += [*headers, f"Content-Length: {len(content)}", "", ""]
         return "\r\n".join(lines).encode() + content
 
@@ -72,12 +72,6 @@ async def line(core: Core) -> AsyncIterator[Line]:
     async with await anyio.connect_tcp("127.0.0.1", int(core.base_url.rpartition(":")[2])) as stream:
         with anyio.fail_after(20):
             yield Line(stream, await core.key("S.0982"))
-
-
-def turns(core: Core) -> list[Any]:
-    """The connections that wait for their turn."""
-    protocol: Any = core.server.config.http
-    return list(protocol._in_turn)
 
 
 async def until(holds: Callable[[], bool]) -> None:
@@ -287,7 +281,7 @@ class TestTurns:
             await a.ask(ASK)
             await until(lambda: len(begun) == 1)
             await b.ask(ASK)
-            await until(lambda: len(turns(narrow_core)) == 1)
+            await until(lambda: narrow_core.services.turns.waiting == 1)
             assert len(begun) == 1
             go_on.set()
             assert [reasons((await each.answer())[1]) for each in (a, b)] == [["none"]] * 2

@@ -16,6 +16,8 @@ CATCH_UP_SECONDS = 5
 """How long a node may take to reach a version that a client has seen (protocol 3, 5 and 7)."""
 RECORDS_PER_CALL_MAX = 5_000
 RANGES_PER_CALL_MAX = 1_000
+JSON_DEPTH_MAX = 64
+"""Of objects and lists within each other in a record's body, the body itself included."""
 LISTED_PER_TYPE_MAX = 150_000
 LISTED_PER_ANSWER_MAX = 600_000
 

@@ -7,7 +7,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from homeroom.errors import HomeroomError
 from homeroom_server import problems
@@ -17,6 +17,8 @@ from homeroom_server.endpoints.get import get
 from homeroom_server.endpoints.health import healthz, readyz
 from homeroom_server.endpoints.hello import hello, notification_types
 from homeroom_server.endpoints.is_data_available import is_data_available
+from homeroom_server.endpoints.metrics import metrics
+from homeroom_server.endpoints.parked import Parked
 from homeroom_server.endpoints.reconcile import reconcile
 from homeroom_server.endpoints.snapshot import snapshot
 from homeroom_server.endpoints.submit import submit
@@ -33,9 +35,10 @@ class _Application(Starlette):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         endpoint = _busy_endpoint(scope)
         if endpoint is None:
-            await super().__call__(scope, receive, send)
+            await self._call_counted(scope, receive, send)
             return
         scope["app"] = self
+        answers = self.state.services.tally.answers
         request = Request(scope, receive)
         try:
             response = await endpoint(request)
@@ -43,7 +46,26 @@ class _Application(Starlette):
             response = await problems.on_homeroom_error(request, failure)
         except problems.DATABASE_AWAY as failure:
             response = await problems.on_database_away(request, failure)
+        except Exception:
+            answers[endpoint.__name__, 5] += 1
+            raise
+        if not isinstance(response, Parked):  # which is counted when it is answered
+            answers[endpoint.__name__, response.status_code // 100] += 1
         await response(scope, receive, send)
+
+    async def _call_counted(self, scope: Scope, receive: Receive, send: Send) -> None:
+        status = 500
+
+        async def noting(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await super().__call__(scope, receive, noting)
+        finally:
+            self.state.services.tally.answers[_service(scope), status // 100] += 1
 
 
 def _busy_endpoint(scope: Scope) -> Callable[[Request], Awaitable[Response]] | None:
@@ -54,6 +76,13 @@ def _busy_endpoint(scope: Scope) -> Callable[[Request], Awaitable[Response]] | N
         scope["path_params"] = {"notification_type": name}
         return _BUSY_OF_A_TYPE[head]
     return _BUSY.get(scope["path"])
+
+
+def _service(scope: Scope) -> str:
+    """The name of a call's endpoint; all that people see is one."""
+    if scope["path"].startswith("/console"):
+        return "console"
+    return str(getattr(scope.get("endpoint"), "__name__", "none"))
 
 
 def create_app(services: Services) -> Starlette:
@@ -70,6 +99,7 @@ def create_app(services: Services) -> Starlette:
             Route("/v1/notification-types", notification_types),
             Route("/healthz", healthz),
             Route("/readyz", readyz),
+            Route("/metrics", metrics),
             *routes(services),
         ],
         exception_handlers={

@@ -22,6 +22,7 @@ from homeroom_server.store.connection import Conn
 from homeroom_server.store.records import CurrentRecord, RecordWrite, Showing
 from homeroom_server.store.triggers import Trigger
 from homeroom_server.store.types import TypeRow
+from homeroom_server.tally import Tally
 
 _ATTEMPTS_MAX = 4
 _PASSING = (
@@ -134,15 +135,17 @@ class Committer:
         announce: Callable[[Moved], Coroutine[None, None, None]],
         catalogue: Catalogue,
         settings: Settings,
+        tally: Tally,
     ) -> None:
         self._pool = pool
+        self._tally = tally
         self._tasks = tasks
         self._announce = announce
         self._catalogue = catalogue
         self._waiting_max = settings.writes_waiting_max
         self._records_max = settings.records_per_commit_max
         self._lanes: dict[NotificationType, _Lane] = {}
-        self._waiting = 0
+        self.waiting = 0
         self._known: _Known | None = None
         self.commits = 0
         self.changes = 0
@@ -153,12 +156,13 @@ class Committer:
         Raises RetryLater 2001 if the database is away or too many changes wait, FixRequest 3002 if an
         idempotency key was used for another request.
         """
-        if self._waiting >= self._waiting_max:
+        if self.waiting >= self._waiting_max:
+            self._tally.refusals["writes_waiting_max"] += 1
             raise error(Code.CORE_NOT_AVAILABLE, "too many writes are waiting on this node (writes_waiting_max)")
         lane = self._lanes.setdefault(change.notification_type, _Lane())
         waiting = _Waiting(change, asyncio.get_running_loop().create_future())
         lane.waiting.append(waiting)
-        self._waiting += 1
+        self.waiting += 1
         if not lane.running:
             lane.running = True
             self._tasks.start_soon(self._drain, lane)
@@ -178,7 +182,7 @@ class Committer:
             try:
                 await self._settle(batch, moved)
             finally:
-                self._waiting -= len(batch)
+                self.waiting -= len(batch)
                 for waiting in batch:
                     if not waiting.done.done():  # its caller may have been cancelled
                         waiting.done.set_result(None)

@@ -59,6 +59,12 @@ class Feed:
         self.alive = False
 
     @property
+    def behind_seconds(self) -> float:
+        """For how long there has been something of which this node has not told everybody yet; 0: there is nothing."""
+        now = anyio.current_time()
+        return now - min(self._learned_at.values(), default=now)
+
+    @property
     def epoch(self) -> str:
         return self._bookmarks.epoch
 

@@ -55,6 +55,17 @@ class Peers:
         said = request.headers.get("x-forwarded-proto", "")
         return self._is_ours(_connected(request)) and said.rpartition(",")[2].strip().lower() == "https"
 
+    def counted_as(self, said: str) -> bytes:
+        """What connections of an address are counted under, those of IPv6 by their /64 network.
+
+        Empty for proxies that are ours, and where nobody can tell.
+        """
+        address = _canonical(said)
+        if not address or self._is_ours(address):
+            return b""
+        packed = ip_address(address).packed
+        return packed if len(packed) == 4 else packed[:8]
+
     def _is_ours(self, address: str) -> bool:
         return bool(address) and is_within(address, self._proxies)
 

@@ -19,6 +19,8 @@ from homeroom_server.catalogue import Catalogue, load_catalogue
 from homeroom_server.client_streams import ClientStreams
 from homeroom_server.client_traffic import ClientTraffic
 from homeroom_server.committer import Committer, Moved
+from homeroom_server.edge.door import Door
+from homeroom_server.edge.turns import Turns
 from homeroom_server.feed import Feed
 from homeroom_server.hashes.hashing import Hashing
 from homeroom_server.hashes.version_hash import VersionHashes
@@ -28,10 +30,12 @@ from homeroom_server.key_uses import KeyUses
 from homeroom_server.peers import Peers, networks
 from homeroom_server.primary import Primary
 from homeroom_server.pulse import Pulse
+from homeroom_server.rates import Rates
 from homeroom_server.reading import Connections, Reading, open_reading
 from homeroom_server.settings import Settings
 from homeroom_server.single_flight import Paced, SingleFlight
 from homeroom_server.status.processor import Processor
+from homeroom_server.tally import Tally
 
 _LOOK_FOR_KEYS_SECONDS = 0.05
 """Between two looks for keys that a node does not know: so seldom, however many of them are sent."""
@@ -63,6 +67,11 @@ class Services:
     client_traffic: ClientTraffic
     key_uses: KeyUses
     peers: Peers
+    tally: Tally
+    rates: Rates
+    door: Door
+    turns: Turns
+    write_pool: asyncpg.Pool
     committer: Committer
     processor: Processor
     access_worker: AccessWorker
@@ -78,6 +87,8 @@ async def open_services(settings: Settings, database_url: str) -> AsyncIterator[
     catalogue = load_catalogue(settings.catalogue)
     primary = Primary(database_url)
     bookmarks = Bookmarks()
+    tally = Tally()
+    peers = Peers(networks(settings.proxies), settings.client_certificate_header)
     async with (
         open_reading(primary, settings, bookmarks) as reading,
         database.open_write_pool(primary.connect, settings) as write_pool,
@@ -97,6 +108,7 @@ async def open_services(settings: Settings, database_url: str) -> AsyncIterator[
             client_traffic,
             settings.held_requests_per_client_max,
             settings.held_requests_per_node_max,
+            tally,
         )
         hashes = VersionHashes(Hashing(pool, bulk_pool, settings), tasks)
         feed = Feed(reading, waiters, bookmarks, hashes, directory, settings.feed_poll_seconds)
@@ -109,7 +121,7 @@ async def open_services(settings: Settings, database_url: str) -> AsyncIterator[
                 access_worker.wake()
             await feed.announce(moved)
 
-        committer = Committer(write_pool, tasks, announce, catalogue, settings)
+        committer = Committer(write_pool, tasks, announce, catalogue, settings, tally)
         processor = Processor(write_pool, committer, catalogue, settings)
         access_worker = AccessWorker(write_pool, catalogue, settings, announce)
         client_streams = ClientStreams(write_pool)
@@ -124,7 +136,7 @@ async def open_services(settings: Settings, database_url: str) -> AsyncIterator[
             reading.connections("console"),
             merges_pool,
             primary,
-            Admission("bulk_readers_max", settings.bulk_readers_max),
+            Admission("bulk_readers_max", settings.bulk_readers_max, tally),
             flights,
             primary_flights,
             directory,
@@ -135,7 +147,12 @@ async def open_services(settings: Settings, database_url: str) -> AsyncIterator[
             client_streams,
             client_traffic,
             key_uses,
-            Peers(networks(settings.proxies), settings.client_certificate_header),
+            peers,
+            tally,
+            Rates(settings.calls_per_client_per_second_max, tally),
+            Door(settings, peers, tally),
+            Turns(settings.requests_at_once_max, settings.turns_waiting_max, tally),
+            write_pool,
             committer,
             processor,
             access_worker,

@@ -17,6 +17,11 @@ WORKERS_MAX = 64
 
 _ONE_OR_MORE = {
     "retention_days",  # statuses and nodes may lag behind, though never for a day
+    "connections_per_address_max",
+    "header_bytes_max",
+    "header_seconds_max",
+    "body_seconds_max",
+    "stalled_seconds_max",
     "requests_at_once_max",
     "read_connections_max",
     "write_connections_max",
@@ -63,7 +68,24 @@ class Settings:
     client_certificate_header: str = ""
     """In which they say the SHA-256 of the certificate that a client has shown them, in hex. Empty: they do not."""
 
+    metrics_networks: str = "127.0.0.0/8 ::1"
+    """Addresses and networks, with spaces between, from which /metrics may be asked for."""
+
+    connections_max: int = 0
+    """0: as many as the process may have open files, less 256."""
+    connections_per_address_max: int = 5_000
+    """Those of `proxies` are not counted; of IPv6, a /64 network is one address."""
+    header_bytes_max: int = 16 * 1024
+    header_seconds_max: float = 10.0
+    body_seconds_max: float = 60.0
+    stalled_seconds_max: float = 60.0
+    """A connection whose client takes nothing of what it was sent for so long is cut."""
     body_bytes_max: int = 8 * 1024 * 1024
+    """Of a body as it comes, and of what is in it if it was compressed."""
+    calls_per_client_per_second_max: int = 1_000
+    """On this node, twice that in a burst. 0: no limit."""
+    turns_waiting_max: int = 10_000
+    """Connections that wait for their turn; those whose requests have been held before are let in beyond it."""
     requests_at_once_max: int = 256
     """Requests that are worked on; those of other connections wait in turn. Held ones do not count."""
     held_requests_per_client_max: int = 64
@@ -161,10 +183,11 @@ def _faults(settings: Settings) -> Iterator[str]:
             ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_verify_locations(settings.tls_client_authority)
         except OSError as fault:
             yield f"tls_client_authority: no authority can be read from it: {fault}"
-    try:
-        networks(settings.proxies)
-    except ValueError as fault:
-        yield f"proxies: {fault}"
+    for name in ("proxies", "metrics_networks"):
+        try:
+            networks(getattr(settings, name))
+        except ValueError as fault:
+            yield f"{name}: {fault}"
     if not re.fullmatch("[A-Za-z0-9-]*", settings.client_certificate_header):
         yield f"client_certificate_header: {settings.client_certificate_header!r} cannot be the name of a header"
     if settings.client_certificate_header and not settings.proxies.split():

@@ -79,7 +79,7 @@ async def get(request: Request) -> Response:
     caller = await requests.authenticate(request, services)
     notification_type, definition = services.catalogue.resolve(request.path_params["notification_type"])
     body = await requests.read_body(request, services.settings.body_bytes_max)
-    items = _parse(requests.parse_json(body), definition)
+    items = _parse(requests.parse_json(body), services, definition)
     viewer = audience.viewer(definition, caller)
 
     async def look(flights: SingleFlight) -> _Answer:
@@ -182,9 +182,9 @@ def utc_text(moment: datetime) -> str:
     return moment.isoformat(timespec="milliseconds")[: -len("+00:00")] + "Z"
 
 
-def _parse(document: object, definition: TypeDefinition) -> list[_Item]:
+def _parse(document: object, services: Services, definition: TypeDefinition) -> list[_Item]:
     faults = Faults()
-    records = requests.list_of(document, "records", RECORDS_PER_CALL_MAX)
+    records = requests.list_of(services, document, "records", RECORDS_PER_CALL_MAX)
     faults.check(_SCHEMA, document)
     ids = requests.check_ids(records, definition, faults)
     faults.raise_if_any()

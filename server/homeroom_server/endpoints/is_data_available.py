@@ -120,7 +120,7 @@ async def _check_history(services: Services, entries: tuple[Entry, ...], finding
 def _parse(document: object, services: Services, caller: Caller) -> _Question:
     """The question that was asked; raises FixRequest with every fault."""
     faults = Faults()
-    types = requests.list_of(document, "types", TYPES_PER_CALL_MAX)
+    types = requests.list_of(services, document, "types", TYPES_PER_CALL_MAX)
     faults.check(_SCHEMA, document)
     wait_seconds = document.get("waitSeconds", WAIT_SECONDS_DEFAULT) if isinstance(document, dict) else None
     if isinstance(wait_seconds, int | float) and not 0 <= wait_seconds <= WAIT_SECONDS_MAX:

@@ -52,7 +52,7 @@ async def reconcile(request: Request) -> Response:
     notification_type, definition = services.catalogue.resolve(request.path_params["notification_type"])
     document = requests.parse_json(await requests.read_body(request, services.settings.body_bytes_max))
     faults = Faults()
-    ranges = requests.list_of(document, "ranges", RANGES_PER_CALL_MAX)
+    ranges = requests.list_of(services, document, "ranges", RANGES_PER_CALL_MAX)
     faults.check(_SCHEMA, document)
     for index, (before, after) in enumerate(pairwise(ranges)):
         if not (before.get("to") or "~") <= (after.get("from") or ""):

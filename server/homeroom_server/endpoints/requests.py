@@ -4,14 +4,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import anyio.to_thread
 import orjson
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from homeroom.errors import Code, Fault, HomeroomError, error
 from homeroom.protocol import CORE_VERSION_MAX
 from homeroom_server.auth import Caller, Role
 from homeroom_server.catalogue import TypeDefinition
+from homeroom_server.endpoints import compression
 from homeroom_server.json_schema import Validator, schema_faults
 from homeroom_server.peers import Origin
 from homeroom_server.services import Services
@@ -70,27 +72,41 @@ async def authenticate(request: Request, services: Services, *, writes: bool = F
     request.scope[CLIENT] = key.client
     services.client_traffic.called(key.client)
     caller = services.directory.caller(key, header(request, b"organization"), origin)
+    services.rates.admit(key.client)
     if writes and caller.role is not Role.WRITER:
         raise error(Code.SERVICE_NOT_OPEN, f"the role {caller.role.value} does not include this service")
     return caller
 
 
 async def read_body(request: Request, bytes_max: int) -> bytes:
-    """The body; raises FixRequest 3003 over `bytes_max`, before reading it where its length is announced."""
-    if (header(request, b"content-encoding") or "identity").lower() != "identity":
-        raise error(Code.NOT_STRUCTURED, "send the body without Content-Encoding")
+    """The body, inflated if it was compressed.
+
+    Raises FixRequest 3003 over `bytes_max`, before reading it where its length is announced, 3002 if it cannot be
+    inflated, or never came whole.
+    """
+    inflate = compression.inflating([value for name, value in request.scope["headers"] if name == b"content-encoding"])
     announced = header(request, b"content-length") or "0"
     if not announced.isdigit() or int(announced) > bytes_max:
-        raise _too_large(bytes_max)
+        raise _too_large(request, bytes_max)
     chunks = bytearray()
-    async for chunk in request.stream():
-        chunks += chunk
-        if len(chunks) > bytes_max:
-            raise _too_large(bytes_max)
-    return bytes(chunks)
+    try:
+        async for chunk in request.stream():
+            chunks += chunk
+            if len(chunks) > bytes_max:
+                raise _too_large(request, bytes_max)
+    except ClientDisconnect as gone:
+        raise error(Code.NOT_STRUCTURED, "the connection ended before the body did") from gone
+    body = bytes(chunks)
+    if inflate is None:
+        return body
+    inflated = await anyio.to_thread.run_sync(inflate, body, bytes_max)
+    if inflated is None:
+        raise _too_large(request, bytes_max)
+    return inflated
 
 
-def _too_large(bytes_max: int) -> HomeroomError:
+def _too_large(request: Request, bytes_max: int) -> HomeroomError:
+    request.app.state.services.tally.refusals["body_bytes_max"] += 1
     return error(Code.TOO_LARGE, f"the body is over {bytes_max} bytes (body_bytes_max)")
 
 
@@ -102,12 +118,13 @@ def parse_json(body: bytes) -> Any:
         raise error(Code.NOT_STRUCTURED, f"the body is no JSON: {fault.msg} at character {fault.pos}") from fault
 
 
-def list_of(document: object, member: str, length_max: int) -> list[Mapping[str, Any]]:
+def list_of(services: Services, document: object, member: str, length_max: int) -> list[Mapping[str, Any]]:
     """The entries of a request's list, those of the wrong kind replaced by empty ones; 3003 if there are too many."""
     entries = document.get(member) if isinstance(document, dict) else None
     if not isinstance(entries, list):
         return []
     if len(entries) > length_max:
+        services.tally.refusals[f"{member}_per_call_max"] += 1
         raise error(Code.TOO_LARGE, f"/{member} has {len(entries)} entries, at most {length_max} are taken")
     return [entry if isinstance(entry, dict) else {} for entry in entries]
 

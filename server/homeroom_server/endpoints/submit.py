@@ -15,6 +15,7 @@ from homeroom.protocol import ORGANIZATION_CODE, RECORDS_PER_CALL_MAX, Notificat
 from homeroom_server.auth import Caller
 from homeroom_server.catalogue import TypeDefinition
 from homeroom_server.endpoints import requests
+from homeroom_server.endpoints.depth import check_depth
 from homeroom_server.endpoints.requests import VERSION_SCHEMA, Faults
 from homeroom_server.json_schema import compile_schema, schema_faults
 from homeroom_server.services import Services
@@ -60,7 +61,9 @@ async def submit(request: Request) -> Response:
         raise error(Code.UNKNOWN_TYPE, detail)
     body = await requests.read_body(request, services.settings.body_bytes_max)
     call = _call_key(requests.header(request, b"idempotency-key"), caller, notification_type, body)
-    submission = _parse(requests.parse_json(body), services, caller, notification_type, definition, call)
+    document = requests.parse_json(body)
+    check_depth(services.tally, body, document)
+    submission = _parse(document, services, caller, notification_type, definition, call)
     return requests.json_response(*await services.committer.commit(submission))
 
 
@@ -85,7 +88,7 @@ def _parse(
 ) -> Submission:
     """The submission; raises FixRequest with every fault of the request's form."""
     faults = Faults()
-    records = requests.list_of(document, "records", RECORDS_PER_CALL_MAX)
+    records = requests.list_of(services, document, "records", RECORDS_PER_CALL_MAX)
     faults.check(_SCHEMA, document)
     ids = requests.check_ids(records, definition, faults)
     faults.raise_if_any()

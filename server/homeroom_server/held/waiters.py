@@ -19,6 +19,7 @@ from homeroom_server.held.bookmarks import Bookmarks
 from homeroom_server.held.news import Interest, News
 from homeroom_server.held.wake_times import WakeTimes
 from homeroom_server.held.wheel import Wheel
+from homeroom_server.tally import Tally
 
 _EARLY_SHARE_MAX = 0.1
 """Waits end up to this share early, at random, so that clients do not come back in step."""
@@ -67,6 +68,7 @@ class Waiters:
         traffic: ClientTraffic,
         per_client_max: int,
         per_node_max: int,
+        tally: Tally,
     ) -> None:
         self._directory = directory
         self._bookmarks = bookmarks
@@ -80,11 +82,17 @@ class Waiters:
         self._due: Wheel[Held] = Wheel(_TICK_SECONDS, self.release)
         self._per_client_max = per_client_max
         self._per_node_max = per_node_max
+        self._tally = tally
         self._held_by_client: dict[int, int] = {}
         self.wake_times = WakeTimes(self._loop)
         self.held = 0
         self.draining = False
         self.holding = True
+
+    @property
+    def held_by_one(self) -> int:
+        """Requests held by the client that has most of them."""
+        return max(self._held_by_client.values(), default=0)
 
     def interest(self, types: Sequence[NotificationType], everything: Sequence[bool]) -> Interest:
         """The one object for everyone who asks for these types with these eyes."""
@@ -108,9 +116,11 @@ class Waiters:
     def admit(self, caller: Caller) -> None:
         """Raises RetryLater: 2004 if the client holds as many requests as it may, 2001 if the node does."""
         if self._held_by_client.get(caller.client, 0) >= self._per_client_max:
+            self._tally.refusals["held_requests_per_client_max"] += 1
             detail = f"this client holds {self._per_client_max} requests (held_requests_per_client_max)"
             raise error(Code.CLIENT_LIMIT, detail)
         if self.held >= self._per_node_max:
+            self._tally.refusals["held_requests_per_node_max"] += 1
             detail = f"this node holds {self._per_node_max} requests (held_requests_per_node_max)"
             raise error(Code.CORE_NOT_AVAILABLE, detail)
 
@@ -157,7 +167,7 @@ class Waiters:
                 viewer = held.caller.organization.number
                 answer = news.answer(self._bookmarks, held.interest, viewer, held.cursors)
                 if answer is not None:
-                    self._tell(held, answer)
+                    self._tally.wakes += self._tell(held, answer)
                     told += 1
             if number % _ANSWERED_AT_ONCE == 0:
                 self.wake_times.note(learned_at, told)
@@ -169,8 +179,8 @@ class Waiters:
 
     def release(self, held: Held) -> None:
         """End a wait with bookmarks."""
-        if held.outlet is not None:
-            self._tell(held, self._bookmarks.nothing(held.interest.types, held.cursors))
+        if held.outlet is not None and self._tell(held, self._bookmarks.nothing(held.interest.types, held.cursors)):
+            self._tally.waits_ended += 1
 
     def refuse_all(self, failure: HomeroomError) -> None:
         """End every wait with an error, before any of them can end otherwise; who is still looking looks again."""
@@ -195,14 +205,16 @@ class Waiters:
             await anyio.sleep_until(begun + seconds * number / len(everyone))
             self.release(held)
 
-    def _tell(self, held: Held, answer: Answer) -> None:
+    def _tell(self, held: Held, answer: Answer) -> bool:
+        """Whether it was told; else it was refused, as it may no longer call."""
         try:
             self._directory.check_again(held.caller)
         except HomeroomError as failure:
             self._take(held).refuse(failure)
-        else:
-            self._take(held).answer(answer)
-            self._traffic.wait_ended(held.caller.client)
+            return False
+        self._take(held).answer(answer)
+        self._traffic.wait_ended(held.caller.client)
+        return True
 
     def _watching(self) -> Iterator[Held]:
         for whole in self._whole.values():
