@@ -402,11 +402,37 @@ create table sign_in_failure (
 
 create index sign_in_failure_of on sign_in_failure (address, failed_at);
 
--- What people did, and tried: only ever added to.
-create table person_event (
-    number bigint primary key generated always as identity,
+-- Who read and wrote which records, and what people and operators did: only ever added to, until its retention is over.
+create table audit_event (
     happened_at timestamptz not null default now(),
-    person text not null,
-    address text not null,
-    what text not null
+    -- client | person | operator | node
+    actor_kind text not null,
+    actor text not null,
+    -- For which they acted.
+    organization integer,
+    -- Of people, whence they came.
+    address text,
+    -- read | readAll | wrote | did | lost
+    action text not null,
+    notification_type text,
+    ids text[],
+    detail text
 );
+
+-- Time goes with the order of rows.
+create index audit_event_time on audit_event using brin (happened_at);
+-- Who has seen this child's record?
+create index audit_event_ids on audit_event using gin (ids);
+
+create function refuse_to_change_audit() returns trigger language plpgsql as $$
+begin
+    if current_setting('homeroom.collects_audit', true) is distinct from 'yes' then
+        raise exception 'the audit is only added to';
+    end if;
+    return old;
+end $$;
+
+create trigger audit_event_stays before update or delete on audit_event
+for each row execute function refuse_to_change_audit();
+create trigger audit_event_stays_whole before truncate on audit_event
+for each statement execute function refuse_to_change_audit();

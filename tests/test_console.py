@@ -115,9 +115,9 @@ async def test_who_guesses_has_to_wait_and_nobody_else(web: httpx.AsyncClient, c
     connection = await core_with_people.connect()
     await connection.execute("update sign_in_failure set failed_at = failed_at - interval '16 minutes'")
     assert (await sign_in(web, "olga")).status_code == 303
-    told = await connection.fetch("select person, what from person_event order by number")
+    told = await connection.fetch("select actor, detail from audit_event order by happened_at")
     assert [tuple(row) for row in told[-2:]] == [("amir", "signed in"), ("olga", "signed in")]
-    assert sum(row["what"] == "a sign-in failed" for row in told) == FAILURES_OF_NAME_MAX
+    assert sum(row["detail"] == "a sign-in failed" for row in told) == FAILURES_OF_NAME_MAX
 
 
 @pytest.mark.parametrize(

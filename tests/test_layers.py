@@ -61,6 +61,7 @@ FLOORS = [
     "client_streams",
     "explanation",
     "committer",
+    "audit",
     "submission",
     "status.acknowledgement",
     "status.calculation",

@@ -15,6 +15,7 @@ from rich.table import Table
 from homeroom_server import database, explanation, operations
 from homeroom_server.catalogue import load_catalogue
 from homeroom_server.command.access import access_app
+from homeroom_server.command.audit import audit_app
 from homeroom_server.command.clients import clients_app
 from homeroom_server.command.invocation import (
     AsJson,
@@ -42,6 +43,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 app.add_typer(clients_app, name="client")
 app.add_typer(access_app)
 app.add_typer(users_app, name="user")
+app.add_typer(audit_app, name="audit")
 
 
 def main() -> None:
@@ -120,7 +122,8 @@ def load_organizations(
             text = file.read_text(encoding="utf-8")
         except UnicodeDecodeError as fault:
             raise OrganizationsError(f"{file} is not UTF-8: {fault}") from fault
-    count = with_connection(settings, lambda connection: operations.load_organizations(connection, text))
+    did = f"loaded organisations of {file.name}"
+    count = with_connection(settings, lambda connection: operations.load_organizations(connection, text), did)
     out.print(f"{count} organisations loaded")
 
 
@@ -166,7 +169,8 @@ def epoch(
     """Show every history of the database, or begin a new one: clients then verify what they hold."""
     settings = settings_of({"data_dir": data_dir, "database_url": database_url}, config)
     if begin is not None:
-        with_connection(settings, lambda connection: operations.begin_history(connection, begin))
+        did = f"began a new history: {begin}"
+        with_connection(settings, lambda connection: operations.begin_history(connection, begin), did)
     found = with_connection(settings, operations.list_histories)
     if as_json:
         typer.echo(json.dumps({"epoch": found[-1]["epoch"], "histories": found}))

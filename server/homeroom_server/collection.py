@@ -5,7 +5,7 @@ import asyncpg
 import structlog
 
 from homeroom_server.settings import Settings
-from homeroom_server.store import calls, client_traffic, collection, records
+from homeroom_server.store import audit, calls, client_traffic, collection, records
 from homeroom_server.store.connection import FAILURES
 
 _PAUSE_SECONDS = 600.0
@@ -13,6 +13,7 @@ _PAUSE_SECONDS = 600.0
 _ROWS_AT_ONCE_MAX = 2_000
 """Tombstones and revocations in one transaction: writers of the type wait for some milliseconds."""
 _CALLS_AT_ONCE_MAX = 10_000
+_EVENTS_AT_ONCE_MAX = 10_000
 _TRAFFIC_HOURS = 48
 
 log = structlog.get_logger()
@@ -24,6 +25,7 @@ async def run(pool: asyncpg.Pool, settings: Settings) -> None:
         try:
             await collect_gone(pool, settings.retention_days)
             await collect_calls(pool, settings.idempotency_days)
+            await collect_audit(pool, settings.audit_days)
             await collect_traffic(pool)
         except FAILURES as failure:
             log.warning("collection waits", kind=type(failure).__name__)
@@ -51,6 +53,13 @@ async def collect_calls(pool: asyncpg.Pool, days: int) -> None:
     """Forget the first answers to calls that are older than so many days."""
     async with pool.acquire() as connection:
         while await calls.collect_calls(connection, days, _CALLS_AT_ONCE_MAX) == _CALLS_AT_ONCE_MAX:
+            pass
+
+
+async def collect_audit(pool: asyncpg.Pool, days: int) -> None:
+    """Forget events of the audit that are older than so many days."""
+    async with pool.acquire() as connection:
+        while await audit.collect(connection, days, _EVENTS_AT_ONCE_MAX) == _EVENTS_AT_ONCE_MAX:
             pass
 
 

@@ -15,9 +15,11 @@ import structlog
 from homeroom.errors import Code, error
 from homeroom.protocol import NotificationType
 from homeroom_server.access.rules import showing_of
+from homeroom_server.auth import Caller
 from homeroom_server.catalogue import Catalogue
 from homeroom_server.settings import Settings
 from homeroom_server.store import calls, records, triggers, types
+from homeroom_server.store.audit import Deed
 from homeroom_server.store.connection import Conn
 from homeroom_server.store.records import CurrentRecord, RecordWrite, Showing
 from homeroom_server.store.triggers import Trigger
@@ -69,6 +71,8 @@ class Change(Protocol):
     def ids(self) -> Collection[str]: ...
     @property
     def call(self) -> calls.CallKey | None: ...
+    @property
+    def caller(self) -> Caller | None: ...
     def decide(self, row: TypeRow, current: Mapping[str, CurrentRecord]) -> Decision: ...
 
 
@@ -259,7 +263,9 @@ class Committer:
         triggered = self._catalogue.raises_triggers(name)
         versions: list[int] = []
         if writes:
-            versions, epoch = await records.write_records(connection, row, writes, showing, raise_triggers=triggered)
+            versions, epoch = await records.write_records(
+                connection, row, writes, showing, _deeds(fresh, decisions), raise_triggers=triggered
+            )
         else:
             epoch = await types.read_epoch(connection)
         finished = [trigger for decision in decisions for trigger in decision.finished]
@@ -280,6 +286,15 @@ class Committer:
             return outcomes, None, epoch
         moved = Moved(row, versions[0] - 1, versions[-1], triggered, showing.follows_student, len(versions))
         return outcomes, moved, epoch
+
+
+def _deeds(fresh: Sequence[_Waiting], decisions: Sequence[Decision]) -> list[Deed]:
+    """What callers have written; what the Core calculates is nobody's."""
+    return [
+        Deed(caller.client_name, caller.organization.number, " ".join([write.id for write in decision.writes]))
+        for waiting, decision in zip(fresh, decisions, strict=True)
+        if decision.writes and (caller := waiting.change.caller) is not None
+    ]
 
 
 async def _row(connection: Conn, known: _Known, notification_type: NotificationType) -> TypeRow:

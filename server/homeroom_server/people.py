@@ -11,7 +11,7 @@ from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
 from homeroom_server.operations import OperationError
-from homeroom_server.store import people
+from homeroom_server.store import audit, people
 from homeroom_server.store.connection import Conn
 from homeroom_server.store.people import PersonRow, SessionRow
 
@@ -93,13 +93,13 @@ async def sign_in(connection: Conn, name: str, password: str, address: str) -> S
     is_right = await _is_right(_NOBODYS if person is None else person.password_hash, password)
     if person is None or not is_right or person.disabled:
         await people.note_failure(connection, name, address)
-        await people.note_event(connection, name, address, "a sign-in failed")
+        await note(connection, name, address, "a sign-in failed")
         raise SignInRefusedError
     token = secrets.token_urlsafe(32)
     async with connection.transaction():
         await people.forget_failures(connection, name, address)
         await people.begin_session(connection, person.number, hash_token(token), secrets.token_urlsafe(16))
-        await people.note_event(connection, name, address, "signed in")
+        await note(connection, name, address, "signed in")
     return SignedIn(token)
 
 
@@ -111,12 +111,12 @@ async def signed_in(connection: Conn, token: str, *, is_use: bool = True) -> Ses
 async def sign_out(connection: Conn, token: str, name: str, address: str) -> None:
     async with connection.transaction():
         await people.end_session(connection, hash_token(token))
-        await people.note_event(connection, name, address, "signed out")
+        await note(connection, name, address, "signed out")
 
 
 async def note(connection: Conn, name: str, address: str, what: str) -> None:
     """What somebody did or looked at, kept for good."""
-    await people.note_event(connection, name, address, what)
+    await audit.note(connection, "person", name, address, what)
 
 
 async def list_people(connection: Conn) -> list[PersonRow]:

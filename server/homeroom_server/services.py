@@ -13,6 +13,7 @@ from homeroom_merge.store.connection import pooled
 from homeroom_server import collection, database
 from homeroom_server.access.worker import AccessWorker
 from homeroom_server.admission import Admission
+from homeroom_server.audit import Audit
 from homeroom_server.auth import Directory
 from homeroom_server.availability import Availability
 from homeroom_server.catalogue import Catalogue, load_catalogue
@@ -64,6 +65,7 @@ class Services:
     hashes: VersionHashes
     availability: Availability
     client_streams: ClientStreams
+    audit: Audit
     client_traffic: ClientTraffic
     key_uses: KeyUses
     peers: Peers
@@ -145,6 +147,7 @@ async def open_services(settings: Settings, database_url: str) -> AsyncIterator[
             hashes,
             Availability(flights, hashes, bookmarks),
             client_streams,
+            Audit(write_pool),
             client_traffic,
             key_uses,
             peers,
@@ -175,6 +178,7 @@ async def _start(services: Services, tasks: TaskGroup, primary: Primary, write_p
     tasks.start_soon(services.access_worker.run)
     tasks.start_soon(collection.run, write_pool, settings)
     tasks.start_soon(services.client_streams.run)
+    tasks.start_soon(services.audit.run)
     tasks.start_soon(services.client_traffic.run)
     tasks.start_soon(services.pulse.run)
     tasks.start_soon(services.key_uses.run)

@@ -135,6 +135,8 @@ class Settings:
     """So many may always lapse."""
     access_gains_alarm: int = 1_000
     """An organisation that comes to be associated with so many students within 24 hours is named in the log."""
+    audit_days: int = 730
+    """After which it is forgotten who read and wrote what."""
     retention_days: int = 400
     """After which tombstones and revocations are collected, one at least: a client away for longer gets full lists."""
 

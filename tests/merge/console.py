@@ -66,7 +66,12 @@ async def browsing(core: Core, name: str) -> AsyncIterator[Browser]:
 async def events(school: School) -> list[tuple[str, str]]:
     """Who did what, but for signing in."""
     connection = await school.core.connect()
-    rows = await connection.fetch("select person, what from person_event where what <> 'signed in' order by number")
+    rows = await connection.fetch(
+        """
+        select actor, detail from audit_event where actor_kind = 'person' and detail <> 'signed in'
+        order by happened_at
+        """
+    )
     return [tuple(row) for row in rows]
 
 

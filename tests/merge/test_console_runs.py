@@ -277,7 +277,7 @@ async def test_a_held_plan_is_discarded_once(school: School, web: httpx.AsyncCli
         assert "It is held no longer" in again.text
         assert (await say(amir, place, f"{place}/approve", looked="yes")).status_code == 409
     connection = await school.core.connect()
-    told = await connection.fetch("select person, what from person_event where what like '%run%'")
+    told = await connection.fetch("select actor as person, detail as what from audit_event where detail like '%run%'")
     assert [tuple(row) for row in told] == [("amir", f"discards run {run} of Student of raven")]
 
 

@@ -18,6 +18,7 @@ from homeroom_server.command.invocation import (
     DatabaseUrl,
     DataDir,
     NodesCatalogue,
+    note,
     out,
     refusals,
     settings_of,
@@ -54,8 +55,8 @@ def grant(
             raise operations.OperationError(f"{last} is over: a grant ends today or later")
         await operations.grant(connection, organization, student, last)
 
-    with_connection(settings, work)
     ends = "until revoked" if last is None else f"until {last}"
+    with_connection(settings, work, f"granted {organization} the records of student {student} {ends}")
     found = {"organization": organization, "student": student, "until": None if last is None else last.isoformat()}
     _say(found, f"{organization} may see the records of student {student} {ends}", as_json=as_json)
 
@@ -71,7 +72,8 @@ def revoke(
 ) -> None:
     """End what was granted; what enrolments say goes on to count."""
     settings = settings_of({"data_dir": data_dir, "database_url": database_url}, config)
-    with_connection(settings, lambda connection: operations.revoke(connection, organization, student))
+    did = f"revoked the grant of the records of student {student} to {organization}"
+    with_connection(settings, lambda connection: operations.revoke(connection, organization, student), did)
     words = f"{organization} is no longer granted the records of student {student}"
     _say({"organization": organization, "student": student}, words, as_json=as_json)
 
@@ -120,7 +122,9 @@ def access_day(
             return found, False
         if not yes:
             typer.confirm(f"{_lapsing(found)} Move the access day to {found.today}?", abort=True, err=True)
-        advanced = await associations.move_access_day(connection, found.today)
+        async with connection.transaction():
+            advanced = await associations.move_access_day(connection, found.today)
+            await note(connection, f"moved the access day on to {found.today}")
         return await calendar.read_access_day(connection, settings), advanced
 
     found, advanced = with_connection(settings, work)
@@ -151,8 +155,8 @@ def _print_explanation(found: dict[str, Any]) -> None:
             line(f"  - {reason['words']}")
     if not counting:
         line("There is no reason for it to see the record.")
-    for note in found["notes"]:
-        line(note, "yellow" if found["agrees"] or found["pending"] else "red")
+    for said in found["notes"]:
+        line(said, "yellow" if found["agrees"] or found["pending"] else "red")
     if found["lookedAtAgainOn"]:
         line(f"Access to student {found['student']} is looked at again on {found['lookedAtAgainOn']}.")
     if found["events"]:

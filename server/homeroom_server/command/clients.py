@@ -58,6 +58,7 @@ def create(
     key = with_connection(
         settings,
         lambda connection: operations.create_client(connection, name, organization, role, expires_days),
+        f"made the client {name}: {role} of {' '.join(organization)}",
     )
     _print_key(name, key, as_json)
 
@@ -77,7 +78,9 @@ def rotate(
     """Give a client a new key; those it had are disabled, at once or after an overlap."""
     settings = settings_of({"data_dir": data_dir, "database_url": database_url}, config)
     key = with_connection(
-        settings, lambda connection: operations.rotate_key(connection, name, overlap_hours, expires_days)
+        settings,
+        lambda connection: operations.rotate_key(connection, name, overlap_hours, expires_days),
+        f"rotated the key of {name}",
     )
     _print_key(name, key, as_json)
 
@@ -113,7 +116,8 @@ def networks(
             await bounds.set_networks(connection, name, network or ())
         return await operations.show_client(connection, name)
 
-    found = with_connection(settings, set_and_show)
+    did = f"lets {name} call from {' '.join(network or ()) or 'everywhere'}" if network or anywhere else ""
+    found = with_connection(settings, set_and_show, did)
     out.print(f"{name} may call from {', '.join(found['networks']) or 'everywhere'}", markup=False, highlight=False)
 
 
@@ -148,7 +152,8 @@ def certificate(
                 assert_never(action)
         return await operations.show_client(connection, name)
 
-    found = with_connection(settings, change_and_show)
+    did = "" if action is CertificateAction.LIST else f"{action}: certificate {digest.hex()} of {name}"
+    found = with_connection(settings, change_and_show, did)
     for each in found["certificates"]:
         out.print(f"{each['fingerprint']} {each['label']}", markup=False, highlight=False, soft_wrap=True)
     if not found["certificates"]:
@@ -201,8 +206,13 @@ def _set_disabled(
     name: str, data_dir: str | None, database_url: str | None, config: Path | None, *, disabled: bool
 ) -> None:
     settings = settings_of({"data_dir": data_dir, "database_url": database_url}, config)
-    with_connection(settings, lambda connection: operations.set_client_disabled(connection, name, disabled=disabled))
-    out.print(f"{name} is {'disabled' if disabled else 'enabled'}")
+    done = "disabled" if disabled else "enabled"
+    with_connection(
+        settings,
+        lambda connection: operations.set_client_disabled(connection, name, disabled=disabled),
+        f"{done} the client {name}",
+    )
+    out.print(f"{name} is {done}")
 
 
 def _print_key(name: str, key: str, as_json: bool) -> None:

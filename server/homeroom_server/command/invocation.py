@@ -1,6 +1,8 @@
 """What all commands share: their options, how they reach the database, how they say what is refused."""
 
 import asyncio
+import getpass
+import os
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Annotated, NoReturn, TypeVar
@@ -17,6 +19,7 @@ from homeroom_server.demo.node import NodeError
 from homeroom_server.demo.story import DemoError
 from homeroom_server.organizations import OrganizationsError
 from homeroom_server.settings import Settings, SettingsError, read_settings
+from homeroom_server.store import audit
 from homeroom_server.workers import WorkersError
 
 T = TypeVar("T")
@@ -64,19 +67,37 @@ def settings_of(flags: Mapping[str, object | None], config: Path | None) -> Sett
         return read_settings(flags, config)
 
 
-def with_connection(settings: Settings, work: Callable[[asyncpg.Connection], Awaitable[T]]) -> T:
-    """Do one piece of work on the database, whether or not a server runs on it."""
+def with_connection(settings: Settings, work: Callable[[asyncpg.Connection], Awaitable[T]], did: str = "") -> T:
+    """Do one piece of work on the database, whether or not a server runs on it; `did`: what the audit says of it."""
 
     async def connected(url: str) -> T:
         await database.apply_schema(url)
         connection = await database.connect_to_primary(url)
         try:
-            return await work(connection)
+            if not did:
+                return await work(connection)
+            async with connection.transaction():
+                done = await work(connection)
+                await note(connection, did)
+            return done
         finally:
             await connection.close()
 
     with refusals(), database.open_database(settings) as url:
         return asyncio.run(connected(url))
+
+
+async def note(connection: asyncpg.Connection, did: str) -> None:
+    """What an operator did, for the audit."""
+    await audit.note(connection, "operator", _who(), None, did)
+
+
+def _who() -> str:
+    """The account that runs the command; its number where it has no name."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid())
 
 
 def _refuse(failure: BaseException) -> NoReturn:

@@ -34,7 +34,12 @@ def create(
     """Make an account; its password is asked for, or read from standard input."""
     settings = settings_of({"data_dir": data_dir, "database_url": database_url}, config)
     password = _password()
-    with_connection(settings, lambda connection: people.create(connection, name, role, organization or (), password))
+    codes = organization or ()
+    with_connection(
+        settings,
+        lambda connection: people.create(connection, name, role, codes, password),
+        f"made the account {name}: {role} {' '.join(codes)}".rstrip(),
+    )
     out.print(f"{name} may sign in at /console", markup=False, highlight=False)
 
 
@@ -43,7 +48,8 @@ def password(name: str, data_dir: DataDir = None, database_url: DatabaseUrl = No
     """Give somebody another password; they are signed out everywhere."""
     settings = settings_of({"data_dir": data_dir, "database_url": database_url}, config)
     said = _password()
-    with_connection(settings, lambda connection: people.set_password(connection, name, said))
+    did = f"gave {name} another password"
+    with_connection(settings, lambda connection: people.set_password(connection, name, said), did)
     out.print(f"{name} has a new password", markup=False, highlight=False)
 
 
@@ -51,7 +57,8 @@ def password(name: str, data_dir: DataDir = None, database_url: DatabaseUrl = No
 def disable(name: str, data_dir: DataDir = None, database_url: DatabaseUrl = None, config: Config = None) -> None:
     """Sign somebody out everywhere, and let them in no more."""
     settings = settings_of({"data_dir": data_dir, "database_url": database_url}, config)
-    with_connection(settings, lambda connection: people.set_disabled(connection, name, disabled=True))
+    did = f"disabled {name}"
+    with_connection(settings, lambda connection: people.set_disabled(connection, name, disabled=True), did)
     out.print(f"{name} is disabled", markup=False, highlight=False)
 
 
@@ -59,7 +66,8 @@ def disable(name: str, data_dir: DataDir = None, database_url: DatabaseUrl = Non
 def enable(name: str, data_dir: DataDir = None, database_url: DatabaseUrl = None, config: Config = None) -> None:
     """Let somebody in again."""
     settings = settings_of({"data_dir": data_dir, "database_url": database_url}, config)
-    with_connection(settings, lambda connection: people.set_disabled(connection, name, disabled=False))
+    did = f"enabled {name}"
+    with_connection(settings, lambda connection: people.set_disabled(connection, name, disabled=False), did)
     out.print(f"{name} is enabled", markup=False, highlight=False)
 
 

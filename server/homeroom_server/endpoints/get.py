@@ -71,6 +71,8 @@ class _Answer:
     epoch: str
     too_new: int | None
     encoded: bytes
+    given: str
+    """Ids of the records in it, with spaces between."""
 
 
 async def get(request: Request) -> Response:
@@ -100,6 +102,7 @@ async def get(request: Request) -> Response:
         except FAILURES as failure:
             detail = "this node has not yet seen a version that was asked for, and the primary cannot be reached"
             raise error(Code.NODE_BEHIND, detail) from failure
+    services.audit.read(caller, notification_type, answer.given)
     return requests.json_response(answer.encoded, answer.epoch)
 
 
@@ -125,7 +128,8 @@ async def _answer(items: Sequence[_Item], page: _Page) -> _Answer:
     too_new = _first_too_new(items, page)
     records, stopped_at = _process(items, page)
     encoded = orjson.dumps({"records": records, "stoppedAt": stopped_at})
-    return _Answer(page.epoch, None if too_new is None else items[too_new].expected_version, encoded)
+    given = " ".join([record["id"] for record in records if "body" in record])
+    return _Answer(page.epoch, None if too_new is None else items[too_new].expected_version, encoded, given)
 
 
 def _first_too_new(items: Sequence[_Item], page: _Page) -> int | None:

@@ -55,6 +55,7 @@ async def snapshot(request: Request) -> Response:
         position.watermark if until is None else until,
         position.epoch,
     )
+    services.audit.read_all(caller, notification_type, window.after, window.until)
     return _Stream(services, window, request.headers.get("accept-encoding", ""))
 
 

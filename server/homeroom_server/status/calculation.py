@@ -30,6 +30,7 @@ class Calculation:
     notification_type: NotificationType
     statuses: Sequence[CalculatedStatus]
     call: None = None
+    caller: None = None
     ids: Collection[str] = field(init=False)
 
     def __post_init__(self) -> None:

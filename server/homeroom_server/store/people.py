@@ -163,12 +163,6 @@ async def forget_failures(connection: Conn, name: str, address: str) -> None:
     await connection.execute("delete from sign_in_failure where name = $1 and address = $2", name, address)
 
 
-async def note_event(connection: Conn, person: str, address: str, what: str) -> None:
-    await connection.execute(
-        "insert into person_event (person, address, what) values ($1, $2, $3)", person, address, what
-    )
-
-
 _PEOPLE = """
 select p.number, p.name, p.role, p.password_hash, p.disabled_at is not null, p.created_at,
        coalesce(array_agg(o.code order by o.code) filter (where o.code is not null), '{}')

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
 
+from homeroom_server.store.audit import Deed
 from homeroom_server.store.connection import Conn
 from homeroom_server.store.types import TypeRow
 
@@ -97,12 +98,18 @@ async def read_current(
 
 
 async def write_records(
-    connection: Conn, row: TypeRow, writes: Sequence[RecordWrite], showing: Showing, *, raise_triggers: bool
+    connection: Conn,
+    row: TypeRow,
+    writes: Sequence[RecordWrite],
+    showing: Showing,
+    deeds: Sequence[Deed] = (),
+    *,
+    raise_triggers: bool,
 ) -> tuple[list[int], str]:
     """Store accepted changes in one statement; their versions, in order, and the epoch. Only under the type's lock.
 
     Draws the versions, writes records and the rows of those who see them, raises status and access triggers, moves
-    the watermark. UniqueViolationError: an id exists by now under another year.
+    the watermark, notes whose deeds they are. UniqueViolationError: an id exists by now under another year.
     """
     stored = await connection.fetchrow(
         """
@@ -170,6 +177,10 @@ async def write_records(
             order by 1 -- everybody in one order, so that two commits cannot wait for each other
             on conflict (student) do update
             set generation = access_trigger.generation + 1, due_on = '-infinity', leased_until = '-infinity'
+        ), noted as (
+            insert into audit_event (actor_kind, actor, organization, action, notification_type, ids)
+            select 'client', d.client, d.organization, 'wrote', $20, string_to_array(d.ids, ' ')
+            from unnest($17::text[], $18::int[], $19::text[]) as d(client, organization, ids)
         ), marked as (
             update notification_type set watermark = (select max(version) from incoming) where number = $2
         )
@@ -191,6 +202,10 @@ async def write_records(
         showing.owned,
         showing.follows_student,
         showing.always,
+        [deed.client for deed in deeds],
+        [deed.organization for deed in deeds],
+        [deed.ids for deed in deeds],
+        str(row.notification_type),
     )
     assert stored is not None, "an aggregate has one row"
     return stored["versions"], stored["epoch"]
