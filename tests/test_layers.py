@@ -79,6 +79,8 @@ FLOORS = [
     "metrics",
     "endpoints",
     "problems",
+    "openapi.answers",
+    "openapi",
     "console.rendering",
     "console.visit",
     "console.charts",

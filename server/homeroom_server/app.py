@@ -22,6 +22,7 @@ from homeroom_server.endpoints.parked import Parked
 from homeroom_server.endpoints.reconcile import reconcile
 from homeroom_server.endpoints.snapshot import snapshot
 from homeroom_server.endpoints.submit import submit
+from homeroom_server.openapi.answering import openapi
 from homeroom_server.services import Services
 
 _BUSY = {"/v1/is-data-available": is_data_available}
@@ -97,6 +98,7 @@ def create_app(services: Services) -> Starlette:
             Route("/v1/reconcile/{notification_type}", reconcile, methods=["POST"]),
             Route("/v1/hello", hello),
             Route("/v1/notification-types", notification_types),
+            Route("/openapi.json", openapi),
             Route("/healthz", healthz),
             Route("/readyz", readyz),
             Route("/metrics", metrics),

@@ -1,5 +1,8 @@
 """`POST /v1/acknowledge/{StatusType}` (protocol 6)."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -11,19 +14,18 @@ from homeroom_server.services import Services
 from homeroom_server.status.acknowledgement import Acknowledgement
 from homeroom_server.status.alerts import AcknowledgementState
 
-_SCHEMA = compile_schema(
-    {
-        "type": "object",
-        "required": ["id", "alertCode", "arguments", "state"],
-        "additionalProperties": False,
-        "properties": {
-            "id": {"type": "string"},
-            "alertCode": {"type": "integer"},
-            "arguments": {"type": "object", "additionalProperties": {"type": "string"}},
-            "state": {"enum": list(AcknowledgementState)},
-        },
-    }
-)
+REQUEST: Mapping[str, Any] = {
+    "type": "object",
+    "required": ["id", "alertCode", "arguments", "state"],
+    "additionalProperties": False,
+    "properties": {
+        "id": {"type": "string"},
+        "alertCode": {"type": "integer"},
+        "arguments": {"type": "object", "additionalProperties": {"type": "string"}},
+        "state": {"enum": list(AcknowledgementState)},
+    },
+}
+_SCHEMA = compile_schema(REQUEST)
 
 
 async def acknowledge(request: Request) -> Response:

@@ -1,6 +1,6 @@
 """`POST /v1/get/{notificationType}` (protocol 5)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -23,29 +23,29 @@ from homeroom_server.store import streams
 from homeroom_server.store.connection import FAILURES, Conn
 from homeroom_server.store.streams import RecordRow
 
-_SCHEMA = compile_schema(
-    {
-        "type": "object",
-        "required": ["records"],
-        "additionalProperties": False,
-        "properties": {
-            "records": {
-                "type": "array",
-                "minItems": 1,
-                "items": {
-                    "type": "object",
-                    "required": ["id"],
-                    "additionalProperties": False,
-                    "properties": {
-                        "id": {"type": "string"},
-                        "expectedVersion": VERSION_SCHEMA,
-                        "knownSourceVersion": VERSION_SCHEMA,
-                    },
+REQUEST: Mapping[str, Any] = {
+    "type": "object",
+    "required": ["records"],
+    "additionalProperties": False,
+    "properties": {
+        "records": {
+            "type": "array",
+            "minItems": 1,
+            "maxItems": RECORDS_PER_CALL_MAX,
+            "items": {
+                "type": "object",
+                "required": ["id"],
+                "additionalProperties": False,
+                "properties": {
+                    "id": {"type": "string"},
+                    "expectedVersion": VERSION_SCHEMA,
+                    "knownSourceVersion": VERSION_SCHEMA,
                 },
-            }
-        },
-    }
-)
+            },
+        }
+    },
+}
+_SCHEMA = compile_schema(REQUEST)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,9 @@
 """`POST /v1/is-data-available` (protocol 3 and 4)."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import anyio
 from starlette.requests import Request
@@ -23,31 +25,31 @@ from homeroom_server.services import Services
 _PATIENCE_SECONDS = 1.0
 """How long a request waits for a hash before it is held: it is judged when the hash is there (protocol 4)."""
 
-_SCHEMA = compile_schema(
-    {
-        "type": "object",
-        "required": ["types"],
-        "additionalProperties": False,
-        "properties": {
-            "waitSeconds": {"type": "integer"},
-            "types": {
-                "type": "array",
-                "minItems": 1,
-                "items": {
-                    "type": "object",
-                    "required": ["notificationType", "maxCoreVersion"],
-                    "additionalProperties": False,
-                    "properties": {
-                        "notificationType": {"type": "string"},
-                        "maxCoreVersion": VERSION_SCHEMA,
-                        "versionHash": {"type": ["string", "null"], "pattern": "^[0-9a-fA-F]{32}$"},
-                        "listAfter": VERSION_SCHEMA,
-                    },
+REQUEST: Mapping[str, Any] = {
+    "type": "object",
+    "required": ["types"],
+    "additionalProperties": False,
+    "properties": {
+        "waitSeconds": {"type": "integer", "minimum": 0, "maximum": WAIT_SECONDS_MAX, "default": WAIT_SECONDS_DEFAULT},
+        "types": {
+            "type": "array",
+            "minItems": 1,
+            "maxItems": TYPES_PER_CALL_MAX,
+            "items": {
+                "type": "object",
+                "required": ["notificationType", "maxCoreVersion"],
+                "additionalProperties": False,
+                "properties": {
+                    "notificationType": {"type": "string"},
+                    "maxCoreVersion": VERSION_SCHEMA,
+                    "versionHash": {"type": ["string", "null"], "pattern": "^[0-9a-fA-F]{32}$"},
+                    "listAfter": VERSION_SCHEMA,
                 },
             },
         },
-    }
-)
+    },
+}
+_SCHEMA = compile_schema(REQUEST)
 
 
 @dataclass(frozen=True, slots=True)

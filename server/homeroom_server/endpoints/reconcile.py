@@ -1,6 +1,8 @@
 """`POST /v1/reconcile/{notificationType}` (protocol 7)."""
 
+from collections.abc import Mapping
 from itertools import pairwise
+from typing import Any
 
 import orjson
 from starlette.requests import Request
@@ -18,31 +20,31 @@ from homeroom_server.services import Services
 from homeroom_server.store import bulk
 
 _BORDER = {"type": ["string", "null"], "pattern": "^[A-Za-z0-9._-]{1,64}$"}
-_SCHEMA = compile_schema(
-    {
-        "type": "object",
-        "required": ["maxCoreVersion", "ranges"],
-        "additionalProperties": False,
-        "properties": {
-            "maxCoreVersion": VERSION_SCHEMA,
-            "ranges": {
-                "type": "array",
-                "minItems": 1,
-                "items": {
-                    "type": "object",
-                    "required": ["from", "to", "count", "fingerprint"],
-                    "additionalProperties": False,
-                    "properties": {
-                        "from": _BORDER,
-                        "to": _BORDER,
-                        "count": VERSION_SCHEMA,
-                        "fingerprint": {"type": "string", "pattern": "^[0-9a-f]{32}$"},
-                    },
+REQUEST: Mapping[str, Any] = {
+    "type": "object",
+    "required": ["maxCoreVersion", "ranges"],
+    "additionalProperties": False,
+    "properties": {
+        "maxCoreVersion": VERSION_SCHEMA,
+        "ranges": {
+            "type": "array",
+            "minItems": 1,
+            "maxItems": RANGES_PER_CALL_MAX,
+            "items": {
+                "type": "object",
+                "required": ["from", "to", "count", "fingerprint"],
+                "additionalProperties": False,
+                "properties": {
+                    "from": _BORDER,
+                    "to": _BORDER,
+                    "count": VERSION_SCHEMA,
+                    "fingerprint": {"type": "string", "pattern": "^[0-9a-f]{32}$"},
                 },
             },
         },
-    }
-)
+    },
+}
+_SCHEMA = compile_schema(REQUEST)
 
 
 async def reconcile(request: Request) -> Response:

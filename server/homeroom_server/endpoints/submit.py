@@ -22,33 +22,33 @@ from homeroom_server.services import Services
 from homeroom_server.store.calls import CallKey
 from homeroom_server.submission import Rejection, Submission, SubmittedRecord
 
-_SCHEMA = compile_schema(
-    {
-        "type": "object",
-        "required": ["records"],
-        "additionalProperties": False,
-        "properties": {
-            "records": {
-                "type": "array",
-                "minItems": 1,
-                "items": {
-                    "type": "object",
-                    "required": ["id", "expectedVersion"],
-                    "additionalProperties": False,
-                    "properties": {
-                        "id": {"type": "string"},
-                        "expectedVersion": VERSION_SCHEMA,
-                        "deleted": {"type": "boolean"},
-                        "organization": {"type": "string", "pattern": f"^(?:{ORGANIZATION_CODE.pattern})$"},
-                        "body": {"type": "object"},
-                    },
-                    "if": {"properties": {"deleted": {"const": True}}, "required": ["deleted"]},
-                    "else": {"required": ["body"]},
+REQUEST: Mapping[str, Any] = {
+    "type": "object",
+    "required": ["records"],
+    "additionalProperties": False,
+    "properties": {
+        "records": {
+            "type": "array",
+            "minItems": 1,
+            "maxItems": RECORDS_PER_CALL_MAX,
+            "items": {
+                "type": "object",
+                "required": ["id", "expectedVersion"],
+                "additionalProperties": False,
+                "properties": {
+                    "id": {"type": "string"},
+                    "expectedVersion": VERSION_SCHEMA,
+                    "deleted": {"type": "boolean"},
+                    "organization": {"type": "string", "pattern": f"^(?:{ORGANIZATION_CODE.pattern})$"},
+                    "body": {"type": "object"},
                 },
-            }
-        },
-    }
-)
+                "if": {"properties": {"deleted": {"const": True}}, "required": ["deleted"]},
+                "else": {"required": ["body"]},
+            },
+        }
+    },
+}
+_SCHEMA = compile_schema(REQUEST)
 
 
 async def submit(request: Request) -> Response:

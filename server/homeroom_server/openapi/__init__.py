@@ -1,0 +1,1 @@
+"""The Core's HTTP interface, said in OpenAPI 3.1."""
