@@ -21,7 +21,7 @@ demo: $(READY)
 	$(BIN)/homeroom demo $(ARGS)
 
 test: $(READY)
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal $(ARGS)
 
 torture: $(READY)
 	$(BIN)/python -m tests.history.torture --minutes $(MINUTES) --seed $(SEED) $(ARGS)

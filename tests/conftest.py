@@ -14,10 +14,11 @@ import asyncpg
 import httpx
 import pytest
 import uvicorn
+from argon2 import PasswordHasher
 from starlette.applications import Starlette
 
 from homeroom import Client
-from homeroom_server import database, operations
+from homeroom_server import database, operations, people
 from homeroom_server.app import create_app
 from homeroom_server.auth import Role
 from homeroom_server.server import create_server
@@ -46,6 +47,16 @@ _numbers = itertools.count(1)
 @pytest.fixture
 def anyio_backend() -> tuple[str, dict[str, bool]]:
     return "asyncio", {"use_uvloop": True}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cheap_passwords() -> Iterator[None]:
+    """Each test has people of its own: their passwords cost a thousandth of what real ones do."""
+    with pytest.MonkeyPatch.context() as patch:
+        cheap = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+        patch.setattr(people, "_hasher", cheap)
+        patch.setattr(people, "_NOBODYS", cheap.hash("nobody"))
+        yield
 
 
 @pytest.fixture(scope="session")

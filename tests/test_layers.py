@@ -15,6 +15,7 @@ MERGE = ROOT / "merge" / "homeroom_merge"
 
 # From the ground up: a room imports only rooms that stand before it.
 FLOORS = [
+    "refusal",
     "peers",
     "settings",
     "tally",

@@ -30,14 +30,9 @@ from homeroom_server.command.invocation import (
     with_connection,
 )
 from homeroom_server.command.users import users_app
-from homeroom_server.demo.edfi import read_district
-from homeroom_server.demo.province import generate_province
-from homeroom_server.demo.run import run_demo
 from homeroom_server.organizations import OrganizationsError
-from homeroom_server.server import serve as serve_node
 from homeroom_server.settings import read_settings
 from homeroom_server.store import schema
-from homeroom_server.workers import run_workers, work
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.add_typer(clients_app, name="client")
@@ -87,6 +82,10 @@ def serve(
         "workers": workers,
     }
     settings = settings_of(flags, config)
+    # What a node is made of takes a second to load: other commands do without.
+    from homeroom_server.server import serve as serve_node
+    from homeroom_server.workers import run_workers
+
     with refusals(), database.open_database(settings) as url:
         if settings.workers == 1:
             uvloop.run(serve_node(settings, url, _say_where))
@@ -97,6 +96,8 @@ def serve(
 @app.command(hidden=True)
 def worker(listener: int) -> None:
     """Be one node of `serve --workers`, which alone starts it."""
+    from homeroom_server.workers import work
+
     with refusals():
         work(read_settings(), listener)
 
@@ -215,6 +216,10 @@ def demo(
     serve: Annotated[bool, typer.Option("--serve", help="Keep the Core running afterwards.")] = False,
 ) -> None:
     """Show the main job: a province, two schools that follow it, changes that reach them, a repair."""
+    from homeroom_server.demo.edfi import read_district
+    from homeroom_server.demo.province import generate_province
+    from homeroom_server.demo.run import run_demo
+
     with refusals():
         district = generate_province(students) if edfi is None else read_district(edfi)
         run_demo(district, folder, port, out, serve=serve)

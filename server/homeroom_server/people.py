@@ -23,9 +23,9 @@ FAILURES_OF_ADDRESS_MAX = 50
 FAILURE_MINUTES = 15
 """So many wrong passwords from one address within that time, for one name and for any, and it has to wait."""
 
-_hasher = PasswordHasher()
-_NOBODYS = _hasher.hash(secrets.token_hex(16))
-"""Tried where there is no such person, so that the time of an answer does not tell."""
+_hasher = PasswordHasher(time_cost=3, memory_cost=65_536, parallelism=4)
+_NOBODYS = "$argon2id$v=19$m=65536,t=3,p=4$AVzM63uzYlWNC6tyRNQZxw$zOo0o+LcTZNkWpDXNNUQaqHa0pSNLgLTH7O2MVHIA4c"
+"""Of a password that nobody knows: tried where there is no such person, so that the time of an answer does not tell."""
 _hashing = anyio.CapacityLimiter(1)
 """One password at a time: each takes 64 MiB and a core for some hundredths of a second."""
 

@@ -24,6 +24,7 @@ from anyio.abc import Process
 
 from homeroom_server import database
 from homeroom_server.catalogue import load_catalogue
+from homeroom_server.refusal import RefusedError
 from homeroom_server.server import LAST_ANSWERS_SECONDS, open_listener, serve, url_of
 from homeroom_server.settings import Settings, to_environment
 
@@ -38,7 +39,7 @@ _CLOSING_SECONDS = 10
 """For connections to the database, once the last answers are given."""
 
 
-class WorkersError(Exception):
+class WorkersError(RefusedError):
     """Workers that cannot be kept running; each has said why."""
 
 

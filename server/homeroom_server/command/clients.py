@@ -16,6 +16,7 @@ from homeroom_server.command.invocation import (
     DatabaseUrl,
     DataDir,
     err,
+    note,
     out,
     refusals,
     settings_of,
@@ -113,11 +114,12 @@ def networks(
 
     async def set_and_show(connection: Conn) -> dict[str, Any]:
         if network or anywhere:
-            await bounds.set_networks(connection, name, network or ())
+            async with connection.transaction():
+                await bounds.set_networks(connection, name, network or ())
+                await note(connection, f"lets {name} call from {' '.join(network or ()) or 'everywhere'}")
         return await operations.show_client(connection, name)
 
-    did = f"lets {name} call from {' '.join(network or ()) or 'everywhere'}" if network or anywhere else ""
-    found = with_connection(settings, set_and_show, did)
+    found = with_connection(settings, set_and_show)
     out.print(f"{name} may call from {', '.join(found['networks']) or 'everywhere'}", markup=False, highlight=False)
 
 
@@ -141,19 +143,21 @@ def certificate(
         digest = b"" if action is CertificateAction.LIST else _fingerprint(shown)
 
     async def change_and_show(connection: Conn) -> dict[str, Any]:
-        match action:
-            case CertificateAction.ADD:
-                await bounds.add_certificate(connection, name, digest, label)
-            case CertificateAction.REMOVE:
-                await bounds.remove_certificate(connection, name, digest, last=last)
-            case CertificateAction.LIST:
-                pass
-            case _:
-                assert_never(action)
+        async with connection.transaction():
+            match action:
+                case CertificateAction.ADD:
+                    await bounds.add_certificate(connection, name, digest, label)
+                case CertificateAction.REMOVE:
+                    await bounds.remove_certificate(connection, name, digest, last=last)
+                case CertificateAction.LIST:
+                    pass
+                case _:
+                    assert_never(action)
+            if action is not CertificateAction.LIST:
+                await note(connection, f"{action}: certificate {digest.hex()} of {name}")
         return await operations.show_client(connection, name)
 
-    did = "" if action is CertificateAction.LIST else f"{action}: certificate {digest.hex()} of {name}"
-    found = with_connection(settings, change_and_show, did)
+    found = with_connection(settings, change_and_show)
     for each in found["certificates"]:
         out.print(f"{each['fingerprint']} {each['label']}", markup=False, highlight=False, soft_wrap=True)
     if not found["certificates"]:

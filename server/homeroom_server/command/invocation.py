@@ -14,13 +14,11 @@ from rich.console import Console
 from homeroom.errors import HomeroomError
 from homeroom_server import database, operations
 from homeroom_server.catalogue import CatalogueError
-from homeroom_server.demo.edfi import EdfiError
-from homeroom_server.demo.node import NodeError
-from homeroom_server.demo.story import DemoError
 from homeroom_server.organizations import OrganizationsError
+from homeroom_server.refusal import RefusedError
 from homeroom_server.settings import Settings, SettingsError, read_settings
 from homeroom_server.store import audit
-from homeroom_server.workers import WorkersError
+from homeroom_server.store.connection import Conn
 
 T = TypeVar("T")
 
@@ -42,11 +40,8 @@ _EXPECTED = (
     OrganizationsError,
     operations.OperationError,
     database.DatabaseError,
-    EdfiError,
     HomeroomError,
-    NodeError,
-    DemoError,
-    WorkersError,
+    RefusedError,
     OSError,
 )
 
@@ -87,7 +82,7 @@ def with_connection(settings: Settings, work: Callable[[asyncpg.Connection], Awa
         return asyncio.run(connected(url))
 
 
-async def note(connection: asyncpg.Connection, did: str) -> None:
+async def note(connection: Conn, did: str) -> None:
     """What an operator did, for the audit."""
     await audit.note(connection, "operator", _who(), None, did)
 

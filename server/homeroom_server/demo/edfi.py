@@ -13,6 +13,7 @@ from xml.etree.ElementTree import Element, ParseError
 from defusedxml.ElementTree import iterparse
 
 from homeroom_server.demo.district import District, Edit, Load, Subscriber
+from homeroom_server.refusal import RefusedError
 
 _FILES = ("EducationOrganization.xml", "Student.xml", "MasterSchedule.xml")
 _EDITS = 10
@@ -20,7 +21,7 @@ _EDITS = 10
 Json = dict[str, Any]
 
 
-class EdfiError(Exception):
+class EdfiError(RefusedError):
     """The folder holds no district that can be read; the message says what is missing."""
 
 

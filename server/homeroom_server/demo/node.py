@@ -7,10 +7,12 @@ from contextlib import asynccontextmanager
 
 import anyio
 
+from homeroom_server.refusal import RefusedError
+
 _START_SECONDS_MAX = 60
 
 
-class NodeError(Exception):
+class NodeError(RefusedError):
     """The node did not start; the message is what it said."""
 
 

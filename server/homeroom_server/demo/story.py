@@ -23,6 +23,7 @@ from homeroom_server.auth import Role
 from homeroom_server.demo.district import District, Edit
 from homeroom_server.demo.node import running_node
 from homeroom_server.demo.school import School
+from homeroom_server.refusal import RefusedError
 from homeroom_server.store import triggers
 
 _PER_SUBMIT = 1_000
@@ -32,7 +33,7 @@ _ARRIVAL_SECONDS_MAX = 30
 Json = dict[str, Any]
 
 
-class DemoError(Exception):
+class DemoError(RefusedError):
     """The demo did not see what it came to show."""
 
 

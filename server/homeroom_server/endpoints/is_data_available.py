@@ -30,7 +30,7 @@ REQUEST: Mapping[str, Any] = {
     "required": ["types"],
     "additionalProperties": False,
     "properties": {
-        "waitSeconds": {"type": "integer", "minimum": 0, "maximum": WAIT_SECONDS_MAX, "default": WAIT_SECONDS_DEFAULT},
+        "waitSeconds": {"type": "integer"},
         "types": {
             "type": "array",
             "minItems": 1,

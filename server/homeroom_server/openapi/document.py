@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from homeroom.errors import MEANINGS, Code
-from homeroom.protocol import CORE_VERSION_MAX, ORGANIZATION_CODE
+from homeroom.protocol import CORE_VERSION_MAX, ORGANIZATION_CODE, WAIT_SECONDS_DEFAULT, WAIT_SECONDS_MAX
 from homeroom_server.catalogue import Catalogue
 from homeroom_server.endpoints import acknowledge, get, is_data_available, reconcile, submit
 from homeroom_server.openapi.answers import SCHEMAS
@@ -74,7 +74,10 @@ def _is_data_available(names: Sequence[str]) -> Json:
     asked = {"waitSeconds": 0, "types": [{"notificationType": names[0], "maxCoreVersion": 0}]}
     codes = (*_ALL_CALLS, *_WITH_BODY, *_OF_A_TYPE, *_OF_A_VERSION, Code.INVALID_WAIT)
     words = "What has changed; held until something has, or the wait ends"
-    return _operation("isDataAvailable", words, "Availability", codes, is_data_available.REQUEST, asked)
+    wait = {"type": "integer", "minimum": 0, "maximum": WAIT_SECONDS_MAX, "default": WAIT_SECONDS_DEFAULT}
+    members = {**is_data_available.REQUEST["properties"], "waitSeconds": wait}  # beyond it: 3007, not 3001
+    request = {**is_data_available.REQUEST, "properties": members}
+    return _operation("isDataAvailable", words, "Availability", codes, request, asked)
 
 
 def _get() -> Json:
