@@ -222,9 +222,11 @@ async def test_who_asks_about_a_later_version_gets_no_earlier_hash(
     assert not later[0].has_news
 
 
-async def test_a_stream_that_moved_on_since_the_look_is_judged_at_its_wake(
-    plain_core: Core, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("wait_seconds", [0, 300])
+async def test_nothing_is_said_of_a_hash_that_a_change_outran(
+    plain_core: Core, monkeypatch: pytest.MonkeyPatch, wait_seconds: int
 ) -> None:
+    """Else who asks at once takes the silence for the proof that its hash agrees."""
     school = await plain_core.client(MAPLE)
     versions = await accepted(school, "Note", note("a"), note("b"))
     read_digest = hashes.read_digest
@@ -236,7 +238,7 @@ async def test_a_stream_that_moved_on_since_the_look_is_judged_at_its_wake(
 
     monkeypatch.setattr(hashes, "read_digest", late)
     with anyio.fail_after(10):
-        found = await available(school, "Note", versions[-1], 300, versionHash=version_hash(versions))
+        found = await available(school, "Note", versions[-1], wait_seconds, versionHash=WRONG_HASH)
     assert (found["reason"], pairs(found)) == ("newer", [("c", later[0])])
 
 

@@ -293,6 +293,30 @@ async def test_a_source_that_a_new_history_took_back_is_replaced_though_its_stat
         k.check("Note")
 
 
+async def test_that_a_history_has_ended_is_not_forgotten_while_a_replica_is_closed(tmp_path: Path) -> None:
+    core, path = ScriptedCore(), tmp_path / "r.db"
+    core.write("a", {"n": 1})
+    core.write("a", {"alerts": []}, name="NoteStatus")
+    lives_on = copied(core.streams)
+    core.write("a", {"n": "lost"})
+    beyond = [problem(409, 2003, "resync", "another history"), httpx.Response(503)]
+    async with Client("http://scripted", "key", transport=core) as client:
+
+        async def sync() -> None:
+            async with Replica(path, client, ["NoteStatus"], follow=False) as replica:
+                await replica.sync()
+                held = await replica.get("Note", "a")
+                assert held is not None
+                assert held.body == core.streams["Note"]["a"].body
+
+        await sync()
+        core.restored(lives_on)
+        core.before = lambda core, path, body: beyond.pop(0) if beyond and path == "is-data-available" else None
+        with pytest.raises(RetryLater):
+            await sync()
+        await sync()
+
+
 async def test_a_hash_that_was_held_over_a_change_of_history_proves_nothing() -> None:
     async with kept() as k:
         held = anyio.Event()

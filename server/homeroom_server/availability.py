@@ -39,6 +39,7 @@ class Finding:
     """What a look found. `behind`: types of which the client has seen more than this node, whose counter is `counter`.
 
     `unjudged`: by their place in the request, types whose hash is still being computed; nothing else was found of them.
+    `outrun`: types whose stream moved on before its hash was there, so that it was not judged either.
     """
 
     epoch: str
@@ -46,6 +47,7 @@ class Finding:
     behind: Sequence[NotificationType] = ()
     counter: int = 0
     unjudged: Mapping[int, Question] = field(default_factory=dict)
+    outrun: Sequence[NotificationType] = ()
 
     @property
     def has_news(self) -> bool:
@@ -122,6 +124,11 @@ class Availability:
         behind: list[NotificationType] = []
         questions = [_question(entry, delta) for entry, delta in zip(entries, deltas, strict=True)]
         verdicts = await self._verdicts([q for q in questions if q is not None], patience_seconds)
+        outrun = [
+            entry.notification_type
+            for entry, question in zip(entries, questions, strict=True)
+            if question is not None and self._hashes.moved_on(question)
+        ]
         for entry, delta, question in zip(entries, deltas, questions, strict=True):
             if entry.max_core_version > delta.watermark:
                 behind.append(entry.notification_type)
@@ -136,7 +143,7 @@ class Availability:
             for place, question in enumerate(questions)
             if question is not None and verdicts[question.stream] is None
         }
-        return Finding(deltas[0].epoch, parts, behind, deltas[0].counter, unjudged)
+        return Finding(deltas[0].epoch, parts, behind, deltas[0].counter, unjudged, outrun)
 
     async def _verdicts(self, questions: Sequence[Question], patience_seconds: float) -> dict[Stream, bool | None]:
         """Whether each hash differs; None where that was not known in time."""

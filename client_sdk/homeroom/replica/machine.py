@@ -116,9 +116,12 @@ TABLE: Mapping[What, tuple[Phase, ...]] = {
 
 
 def opened(*, loaded: bool, cursor: int, until: int, epoch: str) -> TypeState:
-    """The state of a type as a file holds it: in doubt, for others may have written to the file meanwhile."""
+    """The state of a type as a file holds it: in doubt, for others may have written to the file meanwhile.
+
+    Loaded and of no epoch: its history has ended, and no hash has agreed since.
+    """
     phase = Phase.FOLLOWING if loaded else Phase.LOADING if until else Phase.EMPTY
-    return TypeState(phase, cursor, until, epoch)
+    return TypeState(phase, cursor, until, epoch, other_epoch=loaded and not epoch)
 
 
 def advance(state: TypeState, happening: Happening) -> TypeState:

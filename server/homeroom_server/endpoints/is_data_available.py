@@ -92,18 +92,33 @@ async def _caught_up(services: Services, question: _Question) -> Finding:
     Raises ResyncNeeded 2003 for versions of another history, RetryLater 2002 if the node stays behind.
     """
     entries = question.entries
-    patience_seconds = _PATIENCE_SECONDS if question.wait_seconds else HASH_PUT_OFF_SECONDS_MAX
-    finding = await services.availability.look(entries, patience_seconds)
+    finding = await _judged(services, question)
     await _check_history(services, entries, finding)
     if finding.behind:
         deadline = anyio.current_time() + services.settings.catch_up_seconds
         for entry in entries:
             await services.feed.reach(entry.notification_type, entry.max_core_version, deadline)
-        finding = await services.availability.look(entries, patience_seconds)
+        finding = await _judged(services, question)
     if finding.behind:
         names = ", ".join(map(str, finding.behind))
         raise error(Code.NODE_BEHIND, f"this node has not yet seen the version that the client holds: {names}")
     return finding
+
+
+async def _judged(services: Services, question: _Question) -> Finding:
+    """A look. Who does not wait is not woken either, and is told "none" only where its hash was judged.
+
+    Raises RetryLater 2002 where that takes too long.
+    """
+    if question.wait_seconds:
+        return await services.availability.look(question.entries, _PATIENCE_SECONDS)
+    for _ in range(len(question.entries) + 1):  # each look lists what outran the one before it
+        finding = await services.availability.look(question.entries, HASH_PUT_OFF_SECONDS_MAX)
+        if finding.unjudged:
+            break
+        if not finding.outrun:
+            return finding
+    raise error(Code.NODE_BEHIND, "the version hash could not be judged in time; ask again")
 
 
 async def _check_history(services: Services, entries: tuple[Entry, ...], finding: Finding) -> None:

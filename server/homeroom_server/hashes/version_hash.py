@@ -68,7 +68,7 @@ class VersionHashes:
     def differs(self, question: Question) -> bool | None:
         """Whether the client's hash is not the stream's; None while that is not known, and is being computed.
 
-        A stream that has moved on since the look is judged at its wake: it does not differ.
+        A stream that has moved on since the look does not differ: nobody can tell any more.
         """
         last = self._last_of(question.stream)
         if last is None or last.epoch != question.epoch or last.upto < question.changed_upto:
@@ -80,6 +80,11 @@ class VersionHashes:
             self._begin(question.stream, self._hashing.prove)
             return None
         return True
+
+    def moved_on(self, question: Question) -> bool:
+        """Whether the stream has changed since the look."""
+        last = self._last_of(question.stream)
+        return last is not None and last.epoch == question.epoch and last.top > question.watermark
 
     def moved(self, stream: Stream, version: int) -> None:
         """The feed has seen a stream move."""
