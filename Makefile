@@ -1,17 +1,29 @@
-# run · demo · test · torture · check · bench · screenshots: each sets up what it needs on a machine with Python 3.11 and make.
+# run · demo · test · torture · check · bench · screenshots · audit · sbom · lock: each sets up what it needs on a machine with
+# Python 3.11 and make.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+SUPPLY := .venv-supply
+SUPPLY_READY := $(SUPPLY)/.ready
+LOCK = $(SUPPLY)/bin/uv pip compile --quiet --generate-hashes --no-header --no-annotate --python-version 3.11 \
+	--no-emit-package homeroom --no-emit-package homeroom-merge
 
 MINUTES ?= 30
 SEED ?= 1
 
-.PHONY: run demo test torture check bench screenshots clean
+.PHONY: run demo test torture check bench screenshots audit sbom lock clean
 
-$(READY): pyproject.toml client_sdk/pyproject.toml merge/pyproject.toml constraints.txt
+$(READY): pyproject.toml client_sdk/pyproject.toml merge/pyproject.toml constraints-dev.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt -e ./client_sdk -e ./merge -e ".[dev]"
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r constraints-dev.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e ./client_sdk -e ./merge -e .
+	$(BIN)/pip check
+	touch $@
+
+$(SUPPLY_READY): constraints-supply.txt
+	$(PYTHON) -m venv $(SUPPLY)
+	$(SUPPLY)/bin/pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r constraints-supply.txt
 	touch $@
 
 run: $(READY)
@@ -41,5 +53,18 @@ bench: $(READY)
 screenshots: $(READY)
 	$(BIN)/python -m tests.browser.screenshots
 
+audit: $(SUPPLY_READY)
+	$(SUPPLY)/bin/pip-audit --strict --require-hashes --disable-pip -r constraints.txt
+	$(SUPPLY)/bin/pip-audit --strict --require-hashes --disable-pip -r constraints-dev.txt
+
+sbom: $(SUPPLY_READY)
+	$(SUPPLY)/bin/cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible --output-file sbom.cdx.json constraints.txt
+
+# What is pinned stays; `make lock ARGS=--upgrade` takes what is newest, `ARGS="--upgrade-package starlette"` one of them.
+lock: $(SUPPLY_READY)
+	$(LOCK) $(ARGS) pyproject.toml --output-file constraints.txt
+	$(LOCK) $(ARGS) --constraint constraints.txt --extra dev pyproject.toml --output-file constraints-dev.txt
+	$(LOCK) $(ARGS) constraints-supply.in --output-file constraints-supply.txt
+
 clean:
-	rm -rf $(VENV) homeroom-demo
+	rm -rf $(VENV) $(SUPPLY) homeroom-demo

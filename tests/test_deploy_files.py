@@ -170,3 +170,11 @@ def check(command: list[str], environment: dict[str, str] | None = None) -> str:
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=30, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("name", ["constraints.txt", "constraints-dev.txt", "constraints-supply.txt"])
+def test_every_package_is_pinned_by_its_hashes_wherever_it_comes_from(name: str) -> None:
+    pins = (DEPLOY.parent / name).read_text().replace("\\\n", "").splitlines()
+    loose = [pin for pin in pins if not re.fullmatch(r"[\w.\[\]-]+==[\w.]+(?: +--hash=sha256:[0-9a-f]{64})+ *", pin)]
+    assert pins
+    assert loose == []
