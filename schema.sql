@@ -13,6 +13,10 @@ create table core (
     fenced text,
     -- Keys the hash of API keys, so that a copied api_key table alone cannot be tried against guesses.
     key_secret bytea not null,
+    -- Keys the hashes of erased students, so that their ids cannot be told from them by trying all there are.
+    erasure_secret bytea not null,
+    -- Rises with every student that is put on the list of the erased: 0 spares writers the look at it.
+    erasures bigint not null default 0,
     -- Rises with every change to organizations, clients and keys, so that nodes know when to read them again.
     directory_version bigint not null default 1,
     -- The date, in the Core's time zone, as of which associations count. Nodes move it on, once a day between them all,
@@ -120,6 +124,8 @@ create table record (
     owner integer not null,
     student text collate "C",
     deleted boolean not null,
+    -- Of a student who was erased: it has no content, names nobody, never comes back, and goes with its tombstone.
+    erased boolean not null default false,
     changed_at timestamptz not null,
     -- Who creates a student sees it until the first enrolment, two years at most.
     created_at timestamptz not null default now(),
@@ -134,6 +140,17 @@ create unique index record_stream on record (notification_type, version) include
 
 -- Rules look at what else is known of a student.
 create index record_student on record (record_type, student) where student is not null;
+
+-- Few: what is noted late of them is forgotten, and so are they after their retention.
+create index record_erased on record (id) where erased;
+
+-- Students whose records are gone and may not come again, by a keyed hash of their id. Never forgotten.
+create table erased_student (
+    student_hash bytea primary key check (octet_length(student_hash) = 32),
+    listed_at timestamptz not null default now(),
+    -- When the content was gone; null: it was begun, and did not come to its end.
+    erased_at timestamptz
+);
 
 create type visibility as enum ('live', 'deleted', 'revoked');
 
@@ -423,13 +440,15 @@ create table audit_event (
 create index audit_event_time on audit_event using brin (happened_at);
 -- Who has seen this child's record?
 create index audit_event_ids on audit_event using gin (ids);
+-- Few among very many: their details may name a student who is erased.
+create index audit_event_did on audit_event (happened_at) where action = 'did';
 
 create function refuse_to_change_audit() returns trigger language plpgsql as $$
 begin
     if current_setting('homeroom.collects_audit', true) is distinct from 'yes' then
         raise exception 'the audit is only added to';
     end if;
-    return old;
+    return coalesce(new, old);
 end $$;
 
 create trigger audit_event_stays before update or delete on audit_event

@@ -42,6 +42,7 @@ FLOORS = [
     "access.rules",
     "access.facts",
     "operations",
+    "erasure",
     "bounds",
     "people",
     "admission",

@@ -17,6 +17,7 @@ from homeroom_server.catalogue import load_catalogue
 from homeroom_server.command.access import access_app
 from homeroom_server.command.audit import audit_app
 from homeroom_server.command.clients import clients_app
+from homeroom_server.command.erasure import erasure_app
 from homeroom_server.command.invocation import (
     AsJson,
     Config,
@@ -37,6 +38,7 @@ from homeroom_server.store import schema
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.add_typer(clients_app, name="client")
 app.add_typer(access_app)
+app.add_typer(erasure_app)
 app.add_typer(users_app, name="user")
 app.add_typer(audit_app, name="audit")
 

@@ -1,11 +1,16 @@
-"""Forgets what has outlived its retention: tombstones, revocations, first answers to calls, counts. Any node may."""
+"""Forgets what has outlived its retention: tombstones, revocations, first answers to calls, counts. Any node may.
+
+And what was noted of erased students a moment too late.
+"""
 
 import anyio
 import asyncpg
 import structlog
 
+from homeroom_server import erasure
 from homeroom_server.settings import Settings
 from homeroom_server.store import audit, calls, client_traffic, collection, records
+from homeroom_server.store import erasure as store
 from homeroom_server.store.connection import FAILURES
 
 _PAUSE_SECONDS = 600.0
@@ -24,6 +29,7 @@ async def run(pool: asyncpg.Pool, settings: Settings) -> None:
     while True:
         try:
             await collect_gone(pool, settings.retention_days)
+            await forget_late_mentions(pool)
             await collect_calls(pool, settings.idempotency_days)
             await collect_audit(pool, settings.audit_days)
             await collect_traffic(pool)
@@ -41,12 +47,27 @@ async def collect_gone(pool: asyncpg.Pool, retention_days: int) -> None:
     for number in numbers:
         while await _collect_batch(pool, number, until) == _ROWS_AT_ONCE_MAX:
             pass
+        async with pool.acquire() as connection, connection.transaction():
+            await records.lock_type(connection, number)
+            await collection.remove_erased(connection, number, until)
 
 
 async def _collect_batch(pool: asyncpg.Pool, type_number: int, until: int) -> int:
     async with pool.acquire() as connection, connection.transaction():
         await records.lock_type(connection, type_number)
         return await collection.remove_gone(connection, type_number, until, _ROWS_AT_ONCE_MAX)
+
+
+async def forget_late_mentions(pool: asyncpg.Pool) -> None:
+    """Forget what nodes noted of erased records after these were gone: of what they had answered just before."""
+    async with pool.acquire() as connection:
+        keys = await store.read_erased(connection)
+        if not keys:
+            return
+        secret = await store.read_secret(connection)
+        async with connection.transaction():
+            await audit.hide_ids(connection, {each: store.word_of(secret, each) for _, each in keys})
+            await erasure.forget_mentions(connection, keys)
 
 
 async def collect_calls(pool: asyncpg.Pool, days: int) -> None:

@@ -18,12 +18,12 @@ from homeroom_server.access.rules import showing_of
 from homeroom_server.auth import Caller
 from homeroom_server.catalogue import Catalogue
 from homeroom_server.settings import Settings
-from homeroom_server.store import calls, records, triggers, types
+from homeroom_server.store import calls, erasure, records, triggers, types
 from homeroom_server.store.audit import Deed
 from homeroom_server.store.connection import Conn
 from homeroom_server.store.records import CurrentRecord, RecordWrite, Showing
 from homeroom_server.store.triggers import Trigger
-from homeroom_server.store.types import TypeRow
+from homeroom_server.store.types import Standing, TypeRow
 from homeroom_server.tally import Tally
 
 _ATTEMPTS_MAX = 4
@@ -61,8 +61,8 @@ class Decision:
 class Change(Protocol):
     """Something that wants to change records of one type.
 
-    `decide` is pure: it is called under the type's lock with the records that stand there, and again if the
-    transaction has to be repeated.
+    `decide` is pure: it is called under the type's lock with the records that stand there, and with those of
+    `students` and of the records' students who were erased; and again if the transaction has to be repeated.
     """
 
     @property
@@ -73,7 +73,9 @@ class Change(Protocol):
     def call(self) -> calls.CallKey | None: ...
     @property
     def caller(self) -> Caller | None: ...
-    def decide(self, row: TypeRow, current: Mapping[str, CurrentRecord]) -> Decision: ...
+    @property
+    def students(self) -> Collection[str]: ...
+    def decide(self, row: TypeRow, current: Mapping[str, CurrentRecord], erased: Collection[str]) -> Decision: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,15 +117,19 @@ class _Lane:
 
 @dataclass(slots=True)
 class _Known:
-    """The numbers of types, which hold for one history: another may have lost a type, and given it another number."""
+    """The numbers of types, which hold for one history: another may have lost a type, and given it another number.
 
-    epoch: str
+    As long as its erasures are 0, nobody was erased, and nobody is looked for on the list.
+    """
+
+    standing: Standing
+    erasure_secret: bytes
     rows: dict[NotificationType, TypeRow] = field(default_factory=dict)
     showings: dict[NotificationType, Showing] = field(default_factory=dict)
 
 
-class _OtherHistoryError(Exception):
-    """The numbers that were used are those of another history."""
+class _OutdatedError(Exception):
+    """What was known is of another history, or of before an erasure."""
 
 
 class Committer:
@@ -222,14 +228,15 @@ class Committer:
                 async with self._pool.acquire() as connection:
                     known = self._known
                     if known is None:
-                        known = self._known = _Known(await types.read_epoch(connection))
+                        standing = await types.read_standing(connection)
+                        known = self._known = _Known(standing, await erasure.read_secret(connection))
                     row, showing = await self._type(connection, known, notification_type)
                     async with connection.transaction():
-                        outcomes, moved, epoch = await self._write(connection, row, showing, batch)
-                        if epoch != known.epoch:
-                            raise _OtherHistoryError
+                        outcomes, moved, standing = await self._write(connection, known, row, showing, batch)
+                        if standing != known.standing:
+                            raise _OutdatedError
                 break
-            except (*_PASSING, _OtherHistoryError):
+            except (*_PASSING, _OutdatedError):
                 self._known = None
                 if attempt == _ATTEMPTS_MAX:
                     raise
@@ -250,42 +257,54 @@ class Committer:
         return await _row(connection, known, notification_type), known.showings[notification_type]
 
     async def _write(
-        self, connection: Conn, row: TypeRow, showing: Showing, batch: Sequence[_Waiting]
-    ) -> tuple[list[tuple[_Waiting, Committed | Exception]], Moved | None, str]:
-        """One transaction's work: lock, read, decide, write (docs/decisions/0001); the epoch in which it was done."""
+        self, connection: Conn, known: _Known, row: TypeRow, showing: Showing, batch: Sequence[_Waiting]
+    ) -> tuple[list[tuple[_Waiting, Committed | Exception]], Moved | None, Standing]:
+        """One transaction's work: lock, read, decide, write (docs/decisions/0001); in which standing it was done."""
         await records.lock_type(connection, row.number)
-        fresh, known = await _claim_calls(connection, batch)
+        fresh, answered = await _claim_calls(connection, batch)
         ids = [record_id for waiting in fresh for record_id in waiting.change.ids]
         current = await records.read_current(connection, row.record_type, ids, showing) if ids else {}
-        decisions = [waiting.change.decide(row, current) for waiting in fresh]
+        erased = await _erased(connection, known, fresh, current)
+        decisions = [waiting.change.decide(row, current, erased) for waiting in fresh]
         writes = [write for decision in decisions for write in decision.writes]
         name = row.notification_type.name
         triggered = self._catalogue.raises_triggers(name)
         versions: list[int] = []
         if writes:
-            versions, epoch = await records.write_records(
+            versions, standing = await records.write_records(
                 connection, row, writes, showing, _deeds(fresh, decisions), raise_triggers=triggered
             )
         else:
-            epoch = await types.read_epoch(connection)
+            standing = await types.read_standing(connection)
         finished = [trigger for decision in decisions for trigger in decision.finished]
         if finished:
             due_again = [due for decision in decisions for due in decision.due_again]
             await triggers.finish_triggers(connection, finished, due_again)
         outcomes: list[tuple[_Waiting, Committed | Exception]] = [
-            (waiting, answer if isinstance(answer, Exception) else Committed(answer, epoch))
-            for waiting, answer in known
+            (waiting, answer if isinstance(answer, Exception) else Committed(answer, standing.epoch))
+            for waiting, answer in answered
         ]
         drawn = iter(versions)
         for waiting, decision in zip(fresh, decisions, strict=True):
             answer = decision.answer(list(itertools.islice(drawn, len(decision.writes))))
-            outcomes.append((waiting, Committed(answer, epoch)))
+            outcomes.append((waiting, Committed(answer, standing.epoch)))
             if waiting.change.call is not None:
                 await calls.keep_answer(connection, waiting.change.call, answer)
         if not versions:
-            return outcomes, None, epoch
+            return outcomes, None, standing
         moved = Moved(row, versions[0] - 1, versions[-1], triggered, showing.follows_student, len(versions))
-        return outcomes, moved, epoch
+        return outcomes, moved, standing
+
+
+async def _erased(
+    connection: Conn, known: _Known, fresh: Sequence[_Waiting], current: Mapping[str, CurrentRecord]
+) -> Collection[str]:
+    """Those who were erased among the students that these changes, and the records as they stand, name."""
+    if not known.standing.erasures:
+        return ()
+    students = {student for waiting in fresh for student in waiting.change.students}
+    students |= {record.student for record in current.values() if record.student is not None}
+    return await erasure.erased_among(connection, known.erasure_secret, students)
 
 
 def _deeds(fresh: Sequence[_Waiting], decisions: Sequence[Decision]) -> list[Deed]:

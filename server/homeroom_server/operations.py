@@ -8,7 +8,7 @@ from homeroom.protocol import MINISTRY
 from homeroom_server.auth import Role, has_expired, hash_key, new_key
 from homeroom_server.organizations import parse_organizations
 from homeroom_server.rule_set import id_or_none
-from homeroom_server.store import access_triggers, associations, history, moves, registry, triggers, types
+from homeroom_server.store import access_triggers, associations, erasure, history, moves, registry, triggers, types
 from homeroom_server.store.connection import Conn
 
 _EXPIRES_SOON_DAYS = 30
@@ -37,8 +37,11 @@ async def load_organizations(connection: Conn, text: str) -> int:
 
 async def grant(connection: Conn, code: str, student: str, ends_on: date | None) -> None:
     """Let an organisation see a student's records, to the end of a day or for good; OperationError if it is unknown."""
-    student = _student(student)
+    student = student_id(student)
     async with connection.transaction():
+        await erasure.keep_from_erasing(connection)
+        if await erasure.erased_among(connection, await erasure.read_secret(connection), [student]):
+            raise OperationError("this student was erased: nothing may be granted")
         if not await associations.put_grant(connection, code, student, ends_on):
             raise OperationError(f"there is no school or authority {code}")
         await access_triggers.raise_triggers(connection, [student])
@@ -46,7 +49,7 @@ async def grant(connection: Conn, code: str, student: str, ends_on: date | None)
 
 async def revoke(connection: Conn, code: str, student: str) -> None:
     """End what was granted; OperationError if nothing was. What enrolments say goes on to count."""
-    student = _student(student)
+    student = student_id(student)
     async with connection.transaction():
         if not await associations.drop_grant(connection, code, student):
             raise OperationError(f"{code} was granted nothing about student {student}")
@@ -191,7 +194,7 @@ async def read_status(connection: Conn, time_zone: str) -> dict[str, Any]:
     }
 
 
-def _student(text: str) -> str:
+def student_id(text: str) -> str:
     """The id of a student as records name it."""
     student = id_or_none(text)
     if student is None:

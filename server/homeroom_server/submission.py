@@ -15,6 +15,8 @@ from homeroom_server.store.records import CurrentRecord, RecordWrite
 from homeroom_server.store.registry import OrganizationRow
 from homeroom_server.store.types import TypeRow
 
+_MAY_NOT_WRITE = "this organisation may not write this record"
+
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
@@ -69,8 +71,12 @@ class Submission:
     def __post_init__(self) -> None:
         object.__setattr__(self, "ids", [record.id for record in self.records])
 
-    def decide(self, row: TypeRow, current: Mapping[str, CurrentRecord]) -> Decision:
-        judged = [judge(record, current.get(record.id), row, self.caller) for record in self.records]
+    @property
+    def students(self) -> Collection[str]:
+        return {record.student for record in self.records if record.student is not None}
+
+    def decide(self, row: TypeRow, current: Mapping[str, CurrentRecord], erased: Collection[str]) -> Decision:
+        judged = [judge(record, current.get(record.id), row, self.caller, erased) for record in self.records]
         writes = [outcome for outcome in judged if isinstance(outcome, RecordWrite)]
 
         def answer(versions: Sequence[int]) -> bytes:
@@ -94,13 +100,15 @@ class Submission:
 
 
 def judge(
-    record: SubmittedRecord, current: CurrentRecord | None, row: TypeRow, caller: Caller
+    record: SubmittedRecord, current: CurrentRecord | None, row: TypeRow, caller: Caller, erased: Collection[str]
 ) -> RecordWrite | list[Rejection]:
-    """What a submitted record comes to, given the record that stands under its id."""
+    """What a submitted record comes to, given the record that stands under its id, and the students who were erased."""
+    if record.student in erased or (current is not None and is_of_erased(current, erased)):
+        return [_not_authorized(_MAY_NOT_WRITE)]  # in the words for everybody: who may not see it learns nothing
     if current is None:
         return _judge_new(record, caller)
     if not caller.may_write_for(current.writers):
-        return [_not_authorized("this organisation may not write this record")]
+        return [_not_authorized(_MAY_NOT_WRITE)]
     if record.organization is not None and record.organization != current.owner_code:
         return [_not_authorized("the record belongs to another organisation; its owner never changes")]
     rejections = list(record.rejections)
@@ -120,9 +128,14 @@ def judge(
     return RecordWrite(record.id, False, record.deleted, current.owner, student, body, body_changed=True)
 
 
+def is_of_erased(current: CurrentRecord, erased: Collection[str]) -> bool:
+    """Whether a record is of a student who was erased, or is about to be."""
+    return current.erased or current.student in erased
+
+
 def _judge_new(record: SubmittedRecord, caller: Caller) -> RecordWrite | list[Rejection]:
     if record.owner is None or not caller.may_write_for(record.owner.lineage):
-        return [_not_authorized("this organisation may not write this record")]
+        return [_not_authorized(_MAY_NOT_WRITE)]
     rejections = list(record.rejections)
     if record.expected_version != 0:
         detail = f"expected version {record.expected_version}, but there is no such record"

@@ -84,10 +84,10 @@ def with_connection(settings: Settings, work: Callable[[asyncpg.Connection], Awa
 
 async def note(connection: Conn, did: str) -> None:
     """What an operator did, for the audit."""
-    await audit.note(connection, "operator", _who(), None, did)
+    await audit.note(connection, "operator", account(), None, did)
 
 
-def _who() -> str:
+def account() -> str:
     """The account that runs the command; its number where it has no name."""
     try:
         return getpass.getuser()

@@ -128,7 +128,7 @@ async def _answer(items: Sequence[_Item], page: _Page) -> _Answer:
     too_new = _first_too_new(items, page)
     records, stopped_at = _process(items, page)
     encoded = orjson.dumps({"records": records, "stoppedAt": stopped_at})
-    given = " ".join([record["id"] for record in records if "body" in record])
+    given = " ".join([r["id"] for r, row in zip(records, page.rows, strict=False) if "body" in r and not row.erased])
     return _Answer(page.epoch, None if too_new is None else items[too_new].expected_version, encoded, given)
 
 

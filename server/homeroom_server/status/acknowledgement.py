@@ -15,7 +15,7 @@ from homeroom_server.status import alerts
 from homeroom_server.status.alerts import AcknowledgementState
 from homeroom_server.store.records import CurrentRecord, RecordWrite
 from homeroom_server.store.types import TypeRow
-from homeroom_server.submission import Rejection
+from homeroom_server.submission import Rejection, is_of_erased
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +34,14 @@ class Acknowledgement:
     def ids(self) -> Collection[str]:
         return (self.id,)
 
-    def decide(self, row: TypeRow, current: Mapping[str, CurrentRecord]) -> Decision:
-        outcome = self._judge(current.get(self.id), row)
+    @property
+    def students(self) -> Collection[str]:
+        return ()
+
+    def decide(self, row: TypeRow, current: Mapping[str, CurrentRecord], erased: Collection[str]) -> Decision:
+        status = current.get(self.id)
+        known = None if status is None or is_of_erased(status, erased) else status
+        outcome = self._judge(known, row)
 
         def answer(versions: Sequence[int]) -> bytes:
             version = versions[0] if versions else 0

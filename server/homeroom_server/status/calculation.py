@@ -36,19 +36,27 @@ class Calculation:
     def __post_init__(self) -> None:
         object.__setattr__(self, "ids", [status.source.id for status in self.statuses])
 
-    def decide(self, row: TypeRow, current: Mapping[str, CurrentRecord]) -> Decision:
-        """A status is never replaced by one that saw an older source; its version rises with every calculation."""
+    @property
+    def students(self) -> Collection[str]:
+        return {status.source.student for status in self.statuses if status.source.student is not None}
+
+    def decide(self, row: TypeRow, current: Mapping[str, CurrentRecord], erased: Collection[str]) -> Decision:
+        """A status is never replaced by one that saw an older source; its version rises with every calculation.
+
+        None comes of a source that was read before its student was erased.
+        """
         writes = [
             _write(status, stands)
             for status in self.statuses
-            if (stands := current.get(status.source.id)) is None or _is_newer(status, stands)
+            if status.source.student not in erased
+            and ((stands := current.get(status.source.id)) is None or _is_newer(status, stands))
         ]
         finished = [status.trigger for status in self.statuses]
         return Decision(writes, lambda versions: b"", finished, [status.due_again for status in self.statuses])
 
 
 def _is_newer(status: CalculatedStatus, stands: CurrentRecord) -> bool:
-    return stands.source_version is None or status.source.version >= stands.source_version
+    return not stands.erased and (stands.source_version is None or status.source.version >= stands.source_version)
 
 
 def _write(status: CalculatedStatus, stands: CurrentRecord | None) -> RecordWrite:

@@ -1,5 +1,6 @@
 """Idempotent calls: the first answer, kept in the transaction of the records that it speaks of."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -56,6 +57,18 @@ async def keep_answer(connection: Conn, call: CallKey, answer: bytes) -> None:
         call.organization,
         call.key,
         answer,
+    )
+
+
+async def forget_answers(connection: Conn, ids: Sequence[str]) -> None:
+    """Calls whose answers speak of these records: repeated, they are judged anew."""
+    await connection.execute(
+        """
+        delete from idempotent_call where exists (
+            select from json_array_elements(convert_from(answer, 'UTF8')::json -> 'results') result
+            where result ->> 'id' = any($1::text[]))
+        """,
+        ids,
     )
 
 

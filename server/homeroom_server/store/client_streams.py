@@ -89,6 +89,21 @@ async def keep_observations(connection: Conn, seen: Sequence[Observation]) -> No
     )
 
 
+async def forget_ids(connection: Conn, ids: Sequence[str]) -> None:
+    """What reconciliation listed, where some of these were among it."""
+    await connection.execute(
+        """
+        with mine as (
+            select client, organization, notification_type from client_stream where reconciled_ids && $1::text[]
+            order by client, organization, notification_type for update -- as nodes write them
+        )
+        update client_stream s set reconciled_ids = null from mine m
+        where (s.client, s.organization, s.notification_type) = (m.client, m.organization, m.notification_type)
+        """,
+        ids,
+    )
+
+
 async def read_client_streams(
     connection: Conn, client: str, notification_type: str, scope: Sequence[int] | None
 ) -> list[ClientStream]:

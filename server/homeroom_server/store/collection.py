@@ -47,6 +47,7 @@ async def types_to_collect(connection: Conn, until: int) -> list[int]:
         select coalesce(array_agg(t.number order by t.number), '{}') from notification_type t
         where exists (
             select from viewer v where v.notification_type = t.number and v.version <= $1 and v.state <> 'live')
+           or exists (select from record r where r.erased and r.notification_type = t.number and r.version <= $1)
         """,
         until,
     )
@@ -79,3 +80,22 @@ async def remove_gone(connection: Conn, type_number: int, until: int, limit: int
         limit,
     )
     return count
+
+
+async def remove_erased(connection: Conn, type_number: int, until: int) -> None:
+    """Remove the type's records of erased students, ids and all, and move its horizon to the last of them.
+
+    Only under the type's lock, once all tombstones up to there are gone.
+    """
+    await connection.execute(
+        """
+        with gone as (
+            delete from record where erased and notification_type = $1 and version <= $2 returning version
+        )
+        update notification_type t set horizon = greatest(t.horizon, g.version)
+        from (select max(version) as version from gone) g
+        where t.number = $1 and g.version is not null
+        """,
+        type_number,
+        until,
+    )

@@ -6,7 +6,7 @@ from typing import NamedTuple, TypeVar
 
 from homeroom_server.store.audit import Deed
 from homeroom_server.store.connection import Conn
-from homeroom_server.store.types import TypeRow
+from homeroom_server.store.types import Standing, TypeRow
 
 T = TypeVar("T")
 
@@ -28,6 +28,7 @@ class CurrentRecord:
     writers: Sequence[int]
     student: str | None
     deleted: bool
+    erased: bool
     body: str
 
 
@@ -79,7 +80,7 @@ async def read_current(
     rows = await connection.fetch(
         """
         select r.id, r.notification_type, r.version, r.body_version, r.source_version, r.owner,
-               o.code as owner_code, r.student, r.deleted, r.body,
+               o.code as owner_code, r.student, r.deleted, r.erased, r.body,
                case when $3 then o.lineage else array(
                    select v.organization from viewer v
                    where v.notification_type = r.notification_type and v.id = r.id and v.state <> 'revoked'
@@ -105,8 +106,8 @@ async def write_records(
     deeds: Sequence[Deed] = (),
     *,
     raise_triggers: bool,
-) -> tuple[list[int], str]:
-    """Store accepted changes in one statement; their versions, in order, and the epoch. Only under the type's lock.
+) -> tuple[list[int], Standing]:
+    """Store accepted changes in one statement; their versions, in order, and the standing. Only under the type's lock.
 
     Draws the versions, writes records and the rows of those who see them, raises status and access triggers, moves
     the watermark, notes whose deeds they are. UniqueViolationError: an id exists by now under another year.
@@ -184,7 +185,9 @@ async def write_records(
         ), marked as (
             update notification_type set watermark = (select max(version) from incoming) where number = $2
         )
-        select array_agg(version order by version) as versions, (select epoch::text from core) as epoch from incoming
+        select array_agg(version order by version) as versions,
+               (select epoch::text from core) as epoch, (select erasures from core) as erasures
+        from incoming
         """,
         row.record_type,
         row.number,
@@ -208,7 +211,7 @@ async def write_records(
         str(row.notification_type),
     )
     assert stored is not None, "an aggregate has one row"
-    return stored["versions"], stored["epoch"]
+    return stored["versions"], Standing(stored["epoch"], stored["erasures"])
 
 
 def _unless_all(column: list[T], usual: T) -> list[T]:

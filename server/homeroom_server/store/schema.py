@@ -28,12 +28,13 @@ async def apply(connection: asyncpg.Connection) -> bool:
                 with begun as (
                     insert into history (reason, begun_above, kept) values ('made', 0, '{}') returning epoch
                 )
-                insert into core (schema_version, epoch, system_identifier, timeline, key_secret)
-                select $1, epoch, $2, $3, $4 from begun
+                insert into core (schema_version, epoch, system_identifier, timeline, key_secret, erasure_secret)
+                select $1, epoch, $2, $3, $4, $5 from begun
                 """,
                 SCHEMA_VERSION,
                 server.system_identifier,
                 server.timeline,
+                secrets.token_bytes(32),
                 secrets.token_bytes(32),
             )
             return True

@@ -80,6 +80,7 @@ class RecordRow:
     state: str | None
     version: int
     deleted: bool
+    erased: bool
     changed_at: datetime
     source_version: int | None
     body: str
@@ -186,7 +187,7 @@ async def read_records(
                case when r.id is null then null
                     when $3::int is not null then v.state
                     when r.deleted then 'deleted' else 'live' end as state,
-               r.version, r.deleted, r.changed_at, r.source_version, r.body,
+               r.version, r.deleted, r.erased, r.changed_at, r.source_version, r.body,
                s.version as s_version, s.deleted as s_deleted, s.body as s_body
         from unnest($4::text[], $6::bigint[]) with ordinality as w(id, known_source, place)
         cross join core c
@@ -224,6 +225,7 @@ def _record_row(row: Record) -> RecordRow:
         row["state"],
         row["version"],
         row["deleted"],
+        row["erased"],
         row["changed_at"],
         row["source_version"],
         row["body"],

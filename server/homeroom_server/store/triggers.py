@@ -99,13 +99,13 @@ async def finish_triggers(connection: Conn, finished: Sequence[Trigger], due_aga
 
 
 async def read_sources(connection: Conn, record_types: Sequence[int], ids: Sequence[str]) -> list[SourceRecord]:
-    """The records with these types and ids (two lists of one length), deleted ones included."""
+    """The records with these types and ids (two lists of one length), deleted ones included, erased ones not."""
     rows = await connection.fetch(
         """
         select r.record_type, nullif(n.school_year, 0) as school_year, r.id, r.version, r.owner, r.student,
                r.deleted, r.body
         from unnest($1::int[], $2::text[]) as w(record_type, id)
-        join record r on r.record_type = w.record_type and r.id = w.id
+        join record r on r.record_type = w.record_type and r.id = w.id and not r.erased
         join notification_type n on n.number = r.notification_type
         """,
         record_types,

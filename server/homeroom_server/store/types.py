@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from homeroom.protocol import NotificationType
 from homeroom_server.store.connection import Conn
@@ -16,6 +17,13 @@ class TypeRow:
     record_type: int
     watermark: int
     horizon: int
+
+
+class Standing(NamedTuple):
+    """What numbers of types, and what is known of erased students, hold for: one history, and so many erasures."""
+
+    epoch: str
+    erasures: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +55,12 @@ async def read_position(connection: Conn) -> Position:
 
 async def read_epoch(connection: Conn) -> str:
     return str(await connection.fetchval("select epoch from core"))
+
+
+async def read_standing(connection: Conn) -> Standing:
+    row = await connection.fetchrow("select epoch::text, erasures from core")
+    assert row is not None, "core has one row"
+    return Standing(**row)
 
 
 async def read_counter(connection: Conn) -> int:
