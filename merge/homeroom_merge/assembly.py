@@ -150,6 +150,7 @@ def _terms(settings: Settings, name: str, entity: Entity, said: Mapping[str, Any
         _shape(orjson.dumps(said["schema"])),
         entity.rules(feed.zone, student_audience=said["audience"] == "student"),
         backups=settings.backup,
+        student=said.get("student"),
         draws_uuids=said["idFormat"] == "uuid",
         policy=entity.delete_policy,
         limits=entity.guards,

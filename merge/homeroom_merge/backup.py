@@ -1,6 +1,6 @@
 """What a run may change on both sides, kept before it changes anything (merge.md 2.6), and read again for a restore."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,9 +12,12 @@ import anyio
 import asyncpg
 import orjson
 from anyio import to_thread
+from zstandard import ZstdCompressor
 
 from homeroom_merge.backup_file import BackupError, Header, Reader, Sealed, Writer, remove
+from homeroom_merge.backup_line import UnreadableLineError, key_id_of, sealed, unsealed
 from homeroom_merge.codec import awaited_of, canonical
+from homeroom_merge.erased import Erased
 from homeroom_merge.records import Known, Side, State
 from homeroom_merge.store import backups
 from homeroom_merge.store.backups import Due
@@ -60,9 +63,10 @@ async def back_up(connection: Conn, run: UUID, terms: Terms) -> BackedUp | None:
     place = f"{terms.backups.place.rstrip('/')}/{_name(terms, run)}"
     writer = await _in_thread(Writer, place, Header(terms.feed, terms.entity, str(run)))
     await backups.begin(connection, run, place)
-    sealed = await _written(connection, run, due, writer)
-    await backups.complete(connection, run, sealed.records, sealed.bytes, sealed.checksum)
-    return BackedUp(place, sealed.records, sealed.bytes, issue=await _collect(connection, due.subject, terms.backups))
+    await backups.make_keys(connection, run, due)
+    whole = await _written(connection, run, due, writer)
+    await backups.complete(connection, run, whole.records, whole.bytes, whole.checksum)
+    return BackedUp(place, whole.records, whole.bytes, issue=await _collect(connection, due.subject, terms.backups))
 
 
 async def find(connection: Conn, run: UUID, place: str | None = None) -> Found:
@@ -85,15 +89,38 @@ async def find(connection: Conn, run: UUID, place: str | None = None) -> Found:
     return Found(found.place, header, found.checksum)
 
 
-async def pages(found: Found) -> AsyncIterator[list[Known]]:
-    """Its records as they stood, some at a time. BackupError, at their end at the latest, where it is not whole."""
+async def pages(connection: Conn, found: Found, erased: Erased) -> AsyncIterator[tuple[list[Known], int]]:
+    """Its records as they stood, some at a time, and how many of them are left out: their students were erased.
+
+    BackupError, at their end at the latest, where it is not whole.
+    """
     async with _opened(found) as reader:
         while page := await _in_thread(reader.page, _AT_ONCE):
             try:
-                records = [_known(said) for said in page]
-            except (AttributeError, KeyError, TypeError, ValueError):
+                keys = await backups.keys(connection, [id_ for said in page if (id_ := key_id_of(said))])
+                there = [line for said in page if (line := unsealed(said, keys, found.header.run)) is not None]
+                records = [known for known in map(_known, there) if not _is_erased(known, erased)]
+            except (AttributeError, KeyError, TypeError, ValueError, UnreadableLineError):
                 raise BackupError(f"{found.place} has a record that cannot be read; nothing was changed") from None
-            yield records
+            yield records, len(page) - len(records)
+
+
+async def plain_places(connection: Conn, feed: int) -> list[str]:
+    """Where those backups of a feed are that hold students as anybody can read them, or that cannot be looked into."""
+    return [place for place in await backups.places(connection, feed) if not await _is_sealed(place)]
+
+
+async def _is_sealed(place: str) -> bool:
+    try:
+        async with _opened(Found(place, Header("", "", ""), None)) as reader:
+            return not reader.is_plain
+    except BackupError:
+        return False
+
+
+def _is_erased(known: Known, erased: Erased) -> bool:
+    on_hub = known.hub_id is not None and erased.on_hub(known.hub_id, known.hub.body)
+    return on_hub or (known.sis_key is not None and erased.in_sis_under(known.sis_key, known.sis.body))
 
 
 async def _written(connection: Conn, run: UUID, due: Due, writer: Writer) -> Sealed:
@@ -104,13 +131,13 @@ async def _written(connection: Conn, run: UUID, due: Due, writer: Writer) -> Sea
                 if due.is_whole
                 else backups.what_is_planned(connection, run)
             )
-            block: list[bytes] = []
+            block: list[asyncpg.Record] = []
             async for row in rows:
-                block.append(_line(row))
+                block.append(row)
                 if len(block) == _AT_ONCE:
-                    await _in_thread(writer.add, block)
+                    await _in_thread(_add, writer, block)
                     block = []
-        await _in_thread(writer.add, block)
+        await _in_thread(_add, writer, block)
         return await _in_thread(writer.seal)
     except BaseException:
         with anyio.CancelScope(shield=True):
@@ -154,6 +181,17 @@ def _name(terms: Terms, run: UUID) -> str:
     """Told apart by the run; the rest is for people."""
     said = sub(r"[^A-Za-z0-9-]+", "_", f"{terms.feed}-{terms.entity}")[:100]
     return f"{said}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{run}.jsonl.zst"
+
+
+def _add(writer: Writer, block: Sequence[asyncpg.Record]) -> None:
+    """What is a student's, so that his key alone opens it."""
+    run, packing = writer.header.run, ZstdCompressor()
+    writer.add(
+        [
+            _line(row) if row["key"] is None else sealed(_line(row), row["key_id"], row["key"], run, packing)
+            for row in block
+        ]
+    )
 
 
 def _line(row: asyncpg.Record) -> bytes:

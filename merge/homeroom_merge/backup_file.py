@@ -21,7 +21,9 @@ from fsspec.implementations.local import LocalFileSystem  # type: ignore[import-
 from homeroom_merge.refusal import RefusedError
 
 FORMAT = "homeroom-merge-backup"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+_PLAIN_VERSION = 1
+"""Its lines are read as they stand, also those of students."""
 _LINE_BYTES_MAX = 64 * 1024 * 1024
 _PART = ".part"
 _WRITING = "name another place under [backup] in the settings, or make room or grant access there, and run again"
@@ -54,6 +56,7 @@ class Writer:
     """Writes one backup: lines as they come, then the seal. Raises BackupError."""
 
     def __init__(self, place: str, header: Header) -> None:
+        self.header = header
         self._place = place
         self._records = 0
         self._digest = hashlib.sha256()
@@ -109,7 +112,10 @@ class Writer:
 
 
 class Reader:
-    """Reads one backup, page by page; what is not as it was sealed raises BackupError before its last page comes."""
+    """Reads one backup, page by page; what is not as it was sealed raises BackupError before its last page comes.
+
+    `is_plain`: it was made before students had keys, and whoever has it can read all of it.
+    """
 
     def __init__(self, place: str, checksum: str | None = None) -> None:
         """`checksum`: what it has to be, besides what the file says itself."""
@@ -137,8 +143,10 @@ class Reader:
         said = self._said(self._line())
         if not isinstance(said, dict) or said.get("format") != FORMAT:
             raise self._refused("this is no backup of a merge")
-        if said.get("version") != FORMAT_VERSION:
-            raise self._refused(f"it has format {said.get('version')}, and this version reads {FORMAT_VERSION}")
+        if said.get("version") not in (FORMAT_VERSION, _PLAIN_VERSION):
+            known = f"{_PLAIN_VERSION} and {FORMAT_VERSION}"
+            raise self._refused(f"it has format {said.get('version')}, and this version reads {known}")
+        self.is_plain = said["version"] == _PLAIN_VERSION
         return Header(*(str(said.get(name, "")) for name in ("feed", "entity", "run")))
 
     def _rest(self) -> Iterator[Any]:

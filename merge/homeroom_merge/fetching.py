@@ -14,12 +14,12 @@ from homeroom_merge.piping import piped
 from homeroom_merge.records import State
 from homeroom_merge.sides import Sides
 from homeroom_merge.sis.side import Placed
-from homeroom_merge.store import intake, seen
+from homeroom_merge.store import erasures, intake, seen
 from homeroom_merge.store.connection import Conn
 from homeroom_merge.store.intake import SisRow
 from homeroom_merge.store.seen import HubRow, Subject
 from homeroom_merge.terms import Terms
-from homeroom_merge.verification import Verified, Verifier, twin_faults, verify
+from homeroom_merge.verification import Screen, Verified, twin_faults, verify
 
 _FAULTS_KEPT = 20
 _FAULTS_NAMED_MAX = 1_000
@@ -35,6 +35,8 @@ class Fetched:
     """Records with faults: left out."""
     nameless: int = 0
     """Of these, the ones without a key: nobody can tell which record is there."""
+    refused: int = 0
+    """Records of erased students, of which nothing is kept."""
     faults: list[tuple[str, Fault]] = field(default_factory=list)
     """Of the first of them, with their places."""
     notes: list[str] = field(default_factory=list)
@@ -50,7 +52,8 @@ class Fetched:
 
 async def fetch_hub(connection: Conn, subject: Subject, terms: Terms, sides: Sides) -> Fetched:
     """Everything that has moved on the hub since the last time, as each organisation sees it. HomeroomError."""
-    found, hubs, verifier = Fetched(complete=True), sides.hubs, sides.hub_verifier
+    found, hubs = Fetched(complete=True), sides.hubs
+    screen = Screen(sides.hub_verifier, await erasures.erased(connection, terms.feed, terms.entity, terms.student))
     cursors = _cursors(subject.hub_cursor)
 
     async def news(listed: Mapping[str, int]) -> list[str]:
@@ -63,13 +66,13 @@ async def fetch_hub(connection: Conn, subject: Subject, terms: Terms, sides: Sid
             for organization, hub in hubs.items():
                 place = f"{notification_type} {organization}"
                 fetch = await hub.fetch(notification_type, cursors.get(place, HubCursor()), news)
-                shown |= await _keep(connection, subject, fetch, hubs, (notification_type, year), verifier, found)
+                shown |= await _keep(connection, subject, fetch, hubs, (notification_type, year), screen, found)
                 everything &= fetch.complete
                 cursors[place] = fetch.cursor
             if everything:
                 lost = await seen.hub_not_among(connection, subject.number, sorted(shown), year)
                 now = await best(hubs, notification_type, lost)
-                await seen.store_hub(connection, subject.number, hub_rows(now, year, verifier, found), anew=True)
+                await seen.store_hub(connection, subject.number, hub_rows(now, year, screen, found), anew=True)
         await seen.move_hub_cursor(connection, subject.number, _cursor_text(cursors))
     return found
 
@@ -80,7 +83,7 @@ async def _keep(
     fetch: HubFetch,
     hubs: Mapping[str, Hub],
     of: tuple[str, int | None],
-    verifier: Verifier,
+    screen: Screen,
     found: Fetched,
 ) -> set[str]:
     """Store the blocks of a fetch; the ids that were shown. What one organisation lost, another may still see."""
@@ -91,7 +94,7 @@ async def _keep(
         away = [each.hub_id for each in block if each.state is State.OUT_OF_VIEW]
         kept = [each for each in block if each.state is not State.OUT_OF_VIEW]
         kept += await best(hubs, notification_type, away) if away else []
-        rows = hub_rows(kept, year, verifier, found)
+        rows = hub_rows(kept, year, screen, found)
         await seen.store_hub(connection, subject.number, rows, anew=fetch.complete)
     return shown
 
@@ -107,12 +110,15 @@ async def best(
     return list(shown.values())
 
 
-def hub_rows(block: Sequence[HubSeen], year: int | None, verifier: Verifier, found: Fetched) -> list[HubRow]:
-    """What is kept of records that the hub shows; those with faults are counted and named."""
+def hub_rows(block: Sequence[HubSeen], year: int | None, screen: Screen, found: Fetched) -> list[HubRow]:
+    """What is kept of records that the hub shows; those with faults are counted and named, those refused counted."""
     rows = []
     for each in block:
-        faults = verifier.faults(each.body) if each.state is State.LIVE and each.body is not None else []
         found.records += 1
+        if screen.erased.on_hub(each.hub_id, each.body):
+            found.refused += 1
+            continue
+        faults = screen.verifier.faults(each.body) if each.state is State.LIVE and each.body is not None else []
         found.invalid += bool(faults)
         found.name(f"hub {each.hub_id}", faults)
         rows.append(
@@ -138,7 +144,7 @@ async def fetch_sis(connection: Conn, subject: Subject, terms: Terms, sides: Sid
     found = Fetched()
     async with connection.transaction():
         await intake.begin(connection)
-        await take_in(connection, fetch.records, sides.sis_verifier, terms, found)
+        await take_in(connection, fetch.records, sides, terms, found)
         found.failure, found.complete, found.notes = fetch.failure, fetch.complete, fetch.notes
         if fetch.failure or (not found.records and fetch.complete and not terms.allow_empty):
             return found
@@ -161,14 +167,13 @@ async def fetch_sis(connection: Conn, subject: Subject, terms: Terms, sides: Sid
     return found
 
 
-async def take_in(
-    connection: Conn, read: AsyncIterator[Placed], verifier: Verifier, terms: Terms, found: Fetched
-) -> None:
+async def take_in(connection: Conn, read: AsyncIterator[Placed], sides: Sides, terms: Terms, found: Fetched) -> None:
     """Verify records as they come, and stage them: those of one key are all left out. A transaction of the caller's.
 
-    Those of years that the settings do not allow are neither merged nor missed.
+    Those of years that the settings do not allow are neither merged nor missed, nor are those of erased students.
     """
-    await piped(_blocks(read), lambda block: _stage(connection, block, verifier, terms, found))
+    screen = Screen(sides.sis_verifier, await erasures.erased(connection, terms.feed, terms.entity, terms.student))
+    await piped(_blocks(read), lambda block: _stage(connection, block, screen, terms, found))
     failed: list[tuple[str, str]] = []
     async for key, places in intake.twins(connection):
         faults = list(twin_faults(places))
@@ -188,19 +193,24 @@ async def _blocks(read: AsyncIterator[Placed]) -> AsyncIterator[list[Placed]]:
     yield block
 
 
-async def _stage(connection: Conn, block: Sequence[Placed], verifier: Verifier, terms: Terms, found: Fetched) -> None:
+async def _stage(connection: Conn, block: Sequence[Placed], screen: Screen, terms: Terms, found: Fetched) -> None:
     found.records += len(block)
     wanted = [(reading, place) for reading, place in block if reading.faults or terms.type_of(reading.school_year)]
-    verified = verify(wanted, verifier)
+    verified = verify(wanted, screen.verifier, screen.erased)
     for each in verified:
         found.name(each.place, each.faults)
         found.nameless += not each.reading.key
+        found.refused += each.refused
+    if other := [screen.erased.name(each.reading) for each in verified if each.refused and each.reading.key]:
+        await erasures.know(connection, terms.feed, other)
     await intake.add(connection, [_sis_row(each, terms.rules.zone) for each in verified if each.reading.key])
 
 
 def _sis_row(each: Verified, zone: tzinfo) -> SisRow:
     """What is kept of a record that the SIS shows. `zone`: of times that name none."""
     reading, at = each.reading, each.reading.changed_at
+    if each.refused:
+        return SisRow(reading.key, intake.REFUSED, None, None, None, None, None, None, None, "")
     state = State.FAILED if each.faults else State.DELETED if reading.deleted else State.LIVE
     return SisRow(
         reading.key,

@@ -28,6 +28,8 @@ from homeroom_merge.store.runs import Run
 from homeroom_merge.terms import Terms
 from homeroom_merge.values import SideName
 
+_NOT_RESTORED = "records of the backup are left out: their students were erased, or the keys are in another state"
+
 
 def in_order(shapes: Mapping[str, Shape]) -> list[str]:
     """Entities, each after those that its records refer to; a circle is broken where it closes."""
@@ -165,8 +167,10 @@ class Group:
             said = f"{found.place} is a backup of {entity} of {found.header.feed}"
             raise BackupError(f"{said}, which is none of the feed's enabled entities; nothing was changed")
         async with self._working([entity]):
-            await prepare(self._connection, await hold(self._connection, terms), terms, found)
+            left_out = await prepare(self._connection, await hold(self._connection, terms), terms, found)
             course = await self._begin(entity, uuid4(), "restore")
+            if left_out:
+                course.log.notes.append(f"{left_out:,} {_NOT_RESTORED}")
             async with self._guarded(course):
                 await restore(self._connection, course, found)
         return course

@@ -32,6 +32,7 @@ async def hold(connection: Conn, terms: Terms) -> int:
     subject = await seen.find_subject(connection, terms.feed, terms.entity)
     if not await runs.hold(connection, subject.number):
         raise InProgressError(f"a run of {terms.entity} of {terms.feed} is going on")
+    await seen.note_student(connection, subject.number, terms.student)
     return subject.number
 
 
@@ -70,6 +71,14 @@ async def tell_left_out(connection: Conn, course: Course, numbers: Sequence[int]
         told = course.subject, sis_faults, LEFT_OUT_MAX, numbers
         left_out = await reports.leave_out(connection, course.run, *told)
         going.counts = {"invalid on the hub": left_out.get("hub", 0), "invalid in the SIS": left_out.get("sis", 0)}
+        if refused := {
+            f"refused {where}": fetched.refused
+            for where, fetched in (("on the hub", course.hub), ("in the SIS", course.sis))
+            if fetched is not None and fetched.refused
+        }:
+            going.counts = {**going.counts, **refused}
+            said = ", ".join(f"{count:,} {where}" for where, count in refused.items())
+            course.log.notes.append(f"erased student: {said}; nothing of these records is kept or written")
         if invalid := sum(left_out.values()):
             shown = f", of which the first {LEFT_OUT_MAX:,} are told" if invalid > LEFT_OUT_MAX else ""
             going.issue(f"{invalid:,} records have faults and are left out{shown}")

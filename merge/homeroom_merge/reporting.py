@@ -28,12 +28,13 @@ async def close(connection: Conn, course: Course, status: str) -> None:
 
 async def note(connection: Conn, run: UUID, said: str) -> None:
     """Add to the notes of a run that has ended or is held, and make its report anew."""
-    log = logbook_of(await runs.find_log(connection, run))
-    log.notes.append(said)
-    await runs.note_log(connection, run, log.text())
-    head = await reports.head(connection, run)
-    assert head is not None, "it was found"
-    await reports.keep_report(connection, run, head_line(await _made(connection, run, head)).decode())
+    async with connection.transaction():  # the row is held: an erasure may be taking names out of it
+        log = logbook_of(await runs.find_log(connection, run))
+        log.notes.append(said)
+        await runs.note_log(connection, run, log.text())
+        head = await reports.head(connection, run)
+        assert head is not None, "it was found"
+        await reports.keep_report(connection, run, head_line(await _made(connection, run, head)).decode())
 
 
 async def kept(connection: Conn, run: UUID) -> Report | None:

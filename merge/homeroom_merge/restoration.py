@@ -7,6 +7,7 @@ import orjson
 
 from homeroom_merge.backup import Found, pages
 from homeroom_merge.codec import canonical
+from homeroom_merge.erased import Erased
 from homeroom_merge.guards import Pass, Verdict
 from homeroom_merge.merging import UNTOUCHED
 from homeroom_merge.plan import Change
@@ -14,8 +15,8 @@ from homeroom_merge.planning import Merge, Planned, Totals, keep
 from homeroom_merge.reach import Reach
 from homeroom_merge.records import Known
 from homeroom_merge.restoring import Then, restored, then_of
+from homeroom_merge.store import erasures, restores
 from homeroom_merge.store import known as records
-from homeroom_merge.store import restores
 from homeroom_merge.store.connection import Conn
 from homeroom_merge.store.known import Numbered
 from homeroom_merge.store.restores import Row
@@ -25,16 +26,22 @@ _AT_ONCE = 1_000
 _HELD = Verdict(Pass.NOTHING, ("a restore is always held",))
 
 
-async def prepare(connection: Conn, subject: int, terms: Terms, found: Found) -> None:
-    """Read all of a backup, and know its records again if this state lost them. BackupError: nothing was changed."""
+async def prepare(connection: Conn, subject: int, terms: Terms, found: Found) -> int:
+    """Read all of a backup, and know its records again if this state lost them. BackupError: nothing was changed.
+
+    How many records are left out: their students were erased.
+    """
+    left_out = 0
     async with connection.transaction():
-        async for page in pages(found):
+        async for page, away in pages(connection, found, await _erased(connection, terms)):
             await restores.know(connection, subject, [_row(known, then_of(known, terms.shape)) for known in page])
+            left_out += away
+    return left_out
 
 
 async def plan_restore(connection: Conn, run: UUID, subject: int, terms: Terms, reach: Reach, found: Found) -> Planned:
     """What puts an entity back, stored as the run's plan. BackupError; the caller's transaction is left then."""
-    async for page in pages(found):
+    async for page, _ in pages(connection, found, await _erased(connection, terms)):
         await restores.stage(connection, run, subject, [_row(known, then_of(known, terms.shape)) for known in page])
     merged, totals, last = restore_with(connection, run, terms, reach), Totals(), 0
     while numbers := await restores.next_staged(connection, run, last, _AT_ONCE):
@@ -55,6 +62,10 @@ def restore_with(connection: Conn, run: UUID, terms: Terms, reach: Reach) -> Mer
         ]
 
     return merged
+
+
+async def _erased(connection: Conn, terms: Terms) -> Erased:
+    return await erasures.erased(connection, terms.feed, terms.entity, terms.student)
 
 
 def _restored(known: Known, then: Then, terms: Terms, reach: Reach) -> Change:

@@ -7,7 +7,9 @@ set local search_path = homeroom_merge;
 -- One row: what is true of the whole state.
 create table state (
     singleton boolean primary key default true check (singleton),
-    schema_version integer not null
+    schema_version integer not null,
+    -- Under which the names of erased students are hashed.
+    erasure_secret bytea not null default sha256(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()))
 );
 
 -- One SIS source, speaking for named schools.
@@ -60,6 +62,8 @@ create table subject (
     number integer primary key generated always as identity,
     feed integer not null references feed,
     entity text collate "C" not null,
+    -- The member that names a record's student, as the hub's catalogue has it; `@id`: each is one. Null: no student's.
+    student text,
     -- Up to where each side has been fetched; moves in the transaction that stores what was seen.
     hub_cursor text,
     hub_epoch text,
@@ -122,6 +126,35 @@ create index record_by_identifier on record (subject, identifier) where identifi
 -- Few are awaited or fail, and every link and every plan asks for them.
 create index record_awaiting on record (subject) where awaiting is not null;
 create index record_failing on record (subject) where hub_state = 'failed' or sis_state = 'failed';
+
+-- Whose a record is, as the side that knows it better names the student: `hub ID` or `sis KEY`. Null: no student's.
+create function student_of(r homeroom_merge.record, member text) returns text language sql immutable
+return case member
+    when '@id' then coalesce('hub ' || r.hub_id, 'sis ' || r.sis_key)
+    else coalesce('hub ' || coalesce(r.hub_seen::json ->> member, r.base_hub::json ->> member),
+                  'sis ' || coalesce(r.sis_seen::json ->> member, r.base_sis::json ->> member))
+end;
+
+-- The key of what backups hold of a student, which is nowhere else: without it, that is gone wherever backups are.
+create table student_key (
+    feed integer not null references feed,
+    -- As student_of has it.
+    student text collate "C" not null,
+    -- What lines of backups call it.
+    id uuid not null unique default gen_random_uuid(),
+    key bytea not null default sha256(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())),
+    primary key (feed, student)
+);
+
+-- Whom a feed may not bring back: HMAC-SHA256 of the student's names and of those of his records (homeroom_merge.erased).
+create table erased_student (
+    feed integer not null references feed,
+    hash bytea not null,
+    erased_at timestamptz not null default now(),
+    erased_by text not null,
+    reason text not null,
+    primary key (feed, hash)
+);
 
 -- Whoever works on one subject, for as long as his heart beats.
 create table run (

@@ -7,12 +7,13 @@ from homeroom_merge.fetching import Fetched, best, hub_rows, take_in
 from homeroom_merge.records import State
 from homeroom_merge.sides import Sides
 from homeroom_merge.sis.side import Placed
-from homeroom_merge.store import intake, seen
+from homeroom_merge.store import erasures, intake, seen
 from homeroom_merge.store import known as records
 from homeroom_merge.store.connection import Conn
 from homeroom_merge.store.realtime import Linked
 from homeroom_merge.store.seen import HubRow
 from homeroom_merge.terms import Terms
+from homeroom_merge.verification import Screen
 
 _AT_ONCE = 1_000
 
@@ -34,7 +35,7 @@ async def look_in_sis(connection: Conn, subject: int, terms: Terms, sides: Sides
     found = Fetched()
     async with connection.transaction():
         await intake.begin(connection)
-        await take_in(connection, _looked(sides, keys), sides.sis_verifier, terms, found)
+        await take_in(connection, _looked(sides, keys), sides, terms, found)
         await intake.take(connection, subject)
         await intake.miss(connection, subject, keys)
     return found
@@ -62,11 +63,12 @@ async def look_on_hub(connection: Conn, subject: int, terms: Terms, sides: Sides
     """
     found, left = Fetched(), {each.hub_id: each for each in asked if each.hub_id is not None}
     known = {hub_id: each.version for hub_id, each in left.items()}
+    screen = Screen(sides.hub_verifier, await erasures.erased(connection, terms.feed, terms.entity, terms.student))
     rows: list[HubRow] = []
     for year, notification_type in terms.types.items():
         shown = await best(sides.hubs, notification_type, sorted(left), known)
         there = [each for each in shown if each.state is not State.OUT_OF_VIEW]
-        rows += hub_rows(there, year, sides.hub_verifier, found)
+        rows += hub_rows(there, year, screen, found)
         for each in there:
             del left[each.hub_id]
     rows += [
@@ -92,7 +94,7 @@ async def look_at_all(connection: Conn, subject: int, terms: Terms, sides: Sides
     fetch = await sides.sis.fetch(None)
     async with connection.transaction():
         await intake.begin(connection)
-        await take_in(connection, fetch.records, sides.sis_verifier, terms, Fetched())
+        await take_in(connection, fetch.records, sides, terms, Fetched())
         if fetch.failure:
             raise ConnectionError(fetch.failure)
         await intake.take(connection, subject)

@@ -51,6 +51,8 @@ class Terms:
     shape: Shape
     rules: Rules
     backups: Backups = field(kw_only=True)
+    student: str | None = None
+    """The member that names a record's student; `@id`: each is one. None: they are no student's."""
     after: frozenset[str] = frozenset()
     """The entities that its records refer to and that are merged before it."""
     draws_uuids: bool = False

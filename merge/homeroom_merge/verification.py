@@ -10,6 +10,7 @@ from typing import Any
 
 import jsonschema_rs
 
+from homeroom_merge.erased import NOBODY, Erased
 from homeroom_merge.formatters.formatter import Reading
 from homeroom_merge.records import Fault
 from homeroom_merge.shape import Shape
@@ -32,15 +33,19 @@ class SchemaError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """One record of one side, where it stands, and what is wrong with it: nothing, if it is valid."""
+    """One record of one side, where it stands, and what is wrong with it: nothing, if it is valid.
+
+    `refused`: it is an erased student's, and nothing of it may be kept.
+    """
 
     reading: Reading
     place: str
-    faults: tuple[Fault, ...]
+    faults: tuple[Fault, ...] = ()
+    refused: bool = False
 
     @property
     def valid(self) -> bool:
-        return not self.faults
+        return not self.faults and not self.refused
 
 
 class Verifier:
@@ -73,10 +78,20 @@ class Verifier:
         return [*found, *self._shape.faults(body)]
 
 
-def verify(records: Iterable[tuple[Reading, str]], verifier: Verifier) -> list[Verified]:
-    """Each record of one side with its place, judged by itself; those of one key are `twin_faults`."""
+@dataclass(frozen=True, slots=True)
+class Screen:
+    """What the records of one side of an entity are held against: who was erased, then the schema."""
+
+    verifier: Verifier
+    erased: Erased
+
+
+def verify(records: Iterable[tuple[Reading, str]], verifier: Verifier, erased: Erased = NOBODY) -> list[Verified]:
+    """Each record of the SIS with its place, judged by itself; those of one key are `twin_faults`."""
     return [
-        Verified(reading, place, (*reading.faults, *_unrepeated(verifier.faults(reading.body), reading.faults)))
+        Verified(reading, place, refused=True)
+        if erased.in_sis(reading)
+        else Verified(reading, place, (*reading.faults, *_unrepeated(verifier.faults(reading.body), reading.faults)))
         for reading, place in records
     ]
 

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import asyncpg
@@ -47,11 +48,12 @@ async def group_of(
     """A feed that reads a folder of interchange files and speaks for these schools."""
     catalogue = (await client.notification_types()).notification_types
     schemas = {each["name"]: each["schema"] for each in catalogue if each["name"] in entities}
+    students = {each["name"]: each.get("student") for each in catalogue}
     formatters, hubs = edfi_formatters(load_codes()), {acts_as: Hub(client)}
     terms, sides = {}, {}
     for entity in entities:
         verifiers = Verifier(schemas[entity]), Verifier(schemas[entity], formatters[entity].fields)
-        terms[entity] = _terms(feed, entity, schemas[entity], schools, acts_as)
+        terms[entity] = replace(_terms(feed, entity, schemas[entity], schools, acts_as), student=students[entity])
         sides[entity] = Sides(hubs, LocalSis(EdfiFolder(folder), formatters[entity]), *verifiers)
     return Group(own, terms, sides)
 

@@ -106,11 +106,12 @@ async def feed_of(
     """A feed of one entity that speaks for one school."""
     entity = formatter.entity
     catalogue = (await client.notification_types()).notification_types
-    (schema,) = [each["schema"] for each in catalogue if each["name"] == entity]
+    (said,) = [each for each in catalogue if each["name"] == entity]
+    schema = said["schema"]
     types: dict[int | None, str] = {None: entity}
     told = (rules or Rules(entity),)
     of_hub = types, frozenset({"S.91"}), ("A.9",), Shape.of(schema)
-    terms = Terms(feed, entity, *of_hub, *told, backups=IN_MEMORY, feeds_before_delete=1)
+    terms = Terms(feed, entity, *of_hub, *told, backups=IN_MEMORY, student=said.get("student"), feeds_before_delete=1)
     verifiers = Verifier(schema), Verifier(schema, formatter.fields)
     sides = Sides({"A.9": Hub(client)}, LocalSis(sis, formatter), *verifiers, pacing=AT_ONCE)
     return Group(own, {entity: change(terms)}, {entity: sides})

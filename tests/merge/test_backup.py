@@ -19,6 +19,7 @@ import zstandard
 
 from homeroom_merge.backup import back_up, find
 from homeroom_merge.backup_file import BackupError, Header, Reader, Writer
+from homeroom_merge.backup_line import unsealed
 from homeroom_merge.connectors.sql import SqlDatabase
 from homeroom_merge.report.model import StepName
 from homeroom_merge.run import Course
@@ -62,6 +63,13 @@ def lines(place: str) -> list[Any]:
     return [json.loads(line) for line in text.splitlines()]
 
 
+async def opened_lines(school: School, place: str) -> list[Any]:
+    """With those of students opened, by the keys that there are."""
+    keys = {str(id_): key for id_, key in await school.own.fetch("select id, key from homeroom_merge.student_key")}
+    header, *records, seal = lines(place)
+    return [header, *(unsealed(each, keys, header["run"]) for each in records), seal]
+
+
 async def edited(school: School, first: str) -> Course:
     """A run that writes an edit of the hub to the SIS."""
     await school.say("r1", pupil(first))
@@ -73,9 +81,9 @@ async def test_a_backup_holds_both_sides_as_they_were_before_the_run(school: Sch
     course = await edited(school, "Eve")
     assert course.status == "success"
     assert course.backup is not None
-    header, *records, seal = lines(course.backup.place)
+    header, *records, seal = await opened_lines(school, course.backup.place)
     named = {"feed": "raven", "entity": "Student", "run": str(course.run)}
-    assert header == {"format": "homeroom-merge-backup", "version": 1, **named}
+    assert header == {"format": "homeroom-merge-backup", "version": 2, **named}
     sides = {each["sisKey"]: (each["hub"]["body"], each["sis"]["body"]) for each in records}
     assert sides == {"r1": (pupil("Eve"), pupil()), "r2": (pupil(), pupil(last="Wolf"))}
     assert {each["hub"]["state"] for each in records} == {each["sis"]["state"] for each in records} == {"live"}
@@ -101,7 +109,7 @@ async def test_a_realtime_run_keeps_the_records_of_its_plan_alone(school: School
     await school.say("r1", pupil("Eve"))
     (course,) = await (await school.group()).run(NOW, runner="realtime")
     assert course.backup is not None
-    assert [each["sisKey"] for each in lines(course.backup.place)[1:-1]] == ["r1"]
+    assert [each["sisKey"] for each in (await opened_lines(school, course.backup.place))[1:-1]] == ["r1"]
 
 
 async def test_undos_make_backups_of_their_own(school: School) -> None:
@@ -289,8 +297,8 @@ def test_an_edited_backup_is_refused(tmp_path: Path) -> None:
     assert read(place)[1] == {"sisKey": "9"}
     with pytest.raises(BackupError, match="not the one that was noted"):
         read(place, checksum)
-    repacked(path, (b'"version":1', b'"version":2'), seal=True)
-    with pytest.raises(BackupError, match="it has format 2, and this version reads 1"):
+    repacked(path, (b'"version":2', b'"version":3'), seal=True)
+    with pytest.raises(BackupError, match="it has format 3, and this version reads 1 and 2"):
         read(place)
     repacked(path, (b"homeroom-merge-backup", b"somebody-elses-backup"), seal=True)
     with pytest.raises(BackupError, match="this is no backup of a merge"):

@@ -209,20 +209,37 @@ async def test_a_drop_off_that_shows_late_what_it_was_given_is_restored_once(
 
 
 async def test_a_state_that_was_lost_is_no_hindrance(school: School, file: File, database_of_test: str) -> None:
-    """The merge's own database is gone; a backup, the hub and the SIS are there."""
+    """The merge's own database is gone but for the keys; a backup, the hub and the SIS are there."""
     await school.say("r1", pupil("Eve"))
     before = await sides(school, file)
     bad = await school.merge()
     assert bad.backup is not None
+    keys = await school.own.fetch("select student, id, key from homeroom_merge.student_key")
     await school.own.execute("drop schema homeroom_merge cascade")
     file.remove("r2")
     async with opened_state(database_of_test) as school.own:
+        await school.own.execute("insert into homeroom_merge.feed (name, state_name) values ('raven', 'default')")
+        await school.own.executemany(KEYS, [tuple(row.values()) for row in keys])
         group = await school.group()
         with pytest.raises(BackupError, match="there is no backup of the run"):
             await group.restore(bad.run)
         held = await group.restore(bad.run, bad.backup.place)
         await group.approve([held.run], NOW, "tests")
         assert await sides(school, file) == before
+
+
+KEYS = "insert into homeroom_merge.student_key (feed, student, id, key) values (1, $1, $2, $3)"
+
+
+async def test_without_its_keys_a_backup_gives_nothing_back_and_the_run_says_so(school: School, file: File) -> None:
+    await school.say("r1", pupil("Eve"))
+    bad = await school.merge()
+    await school.own.execute("delete from homeroom_merge.student_key where student <> 'hub r2'")
+    file.put("r2", first="Bad")
+    await school.merge()
+    held = await (await school.group()).restore(bad.run)
+    assert list(await school.outcomes(held)) == ["r2"]
+    assert any(note.startswith("2 records of the backup are left out") for note in held.log.notes)
 
 
 @pytest.mark.parametrize("fault", ["gone", "cut", "edited", "other feed", "other run"])

@@ -14,6 +14,7 @@ from typer.main import get_group
 _ROOMS = {
     "runs": ("run", "plan", "approve", "discard", "undo", "restore"),
     "backups": ("backups",),
+    "erasure": ("erase-student",),
     "inbox": ("conflicts", "decide", "lost"),
     "own": ("explain", "sticky", "rule"),
     "health": ("health",),

@@ -75,13 +75,42 @@ async def complete(connection: Conn, run: UUID, records: int, size: int, checksu
     )
 
 
+async def make_keys(connection: Conn, run: UUID, due: Due) -> None:
+    """A key for each student of whom the backup will hold something and who has none.
+
+    Not within a transaction: backups of other entities, which are made meanwhile, make keys for the same students.
+    """
+    await connection.execute(
+        """
+        insert into student_key (feed, student)
+        select distinct s.feed, student_of(r, s.student) collate "C"
+        from subject s join record r on r.subject = s.number
+        where s.number = $1 and student_of(r, s.student) is not null
+          and ($2 or exists (select from planned p where p.run = $3 and p.record = r.number))
+          and not exists (select from student_key k where k.feed = s.feed and k.student = student_of(r, s.student))
+        order by 2 on conflict do nothing
+        """,
+        due.subject,
+        due.is_whole,
+        run,
+    )
+
+
+async def keys(connection: Conn, ids: Sequence[str]) -> dict[str, bytes]:
+    """The keys of these ids that there are."""
+    rows = await connection.fetch("select id::text, key from student_key where id = any($1::text[]::uuid[])", ids)
+    return {row["id"]: row["key"] for row in rows}
+
+
 async def everything(connection: Conn, subject: int) -> AsyncIterator[asyncpg.Record]:
-    """What is known of every record of a subject, within a transaction of the caller's."""
+    """What is known of every record of a subject, with its student's key; within a transaction of the caller's."""
     rows = connection.cursor(
         """
-        select hub_id, sis_key, school, school_year, hub_state, hub_seen, hub_version, sis_state, sis_seen, sis_covered,
-               awaiting
-        from record where subject = $1 order by number
+        select r.hub_id, r.sis_key, r.school, r.school_year, r.hub_state, r.hub_seen, r.hub_version, r.sis_state,
+               r.sis_seen, r.sis_covered, r.awaiting, k.id::text as key_id, k.key
+        from record r join subject s on s.number = r.subject
+        left join student_key k on k.feed = s.feed and k.student = student_of(r, s.student)
+        where r.subject = $1 order by r.number
         """,
         subject,
         prefetch=1_000,
@@ -95,8 +124,10 @@ async def what_is_planned(connection: Conn, run: UUID) -> AsyncIterator[asyncpg.
     rows = connection.cursor(
         """
         select r.hub_id, r.sis_key, r.school, r.school_year, r.hub_state, r.hub_seen, r.hub_version, r.sis_state,
-               r.sis_seen, r.sis_covered, r.awaiting
-        from planned p join record r on r.number = p.record where p.run = $1 order by r.number
+               r.sis_seen, r.sis_covered, r.awaiting, k.id::text as key_id, k.key
+        from planned p join record r on r.number = p.record join subject s on s.number = r.subject
+        left join student_key k on k.feed = s.feed and k.student = student_of(r, s.student)
+        where p.run = $1 order by r.number
         """,
         run,
         prefetch=1_000,
@@ -144,6 +175,18 @@ async def find(connection: Conn, run: UUID) -> Backup | None:
         run,
     )
     return None if row is None else Backup(**row)
+
+
+async def places(connection: Conn, feed: int) -> list[str]:
+    """Where backups of a feed are, or parts of them."""
+    rows = await connection.fetch(
+        """
+        select b.place from backup b join run r on r.id = b.run join subject s on s.number = r.subject
+        where s.feed = $1 and b.collected_at is null order by b.begun_at
+        """,
+        feed,
+    )
+    return [row["place"] for row in rows]
 
 
 async def latest(connection: Conn, feed: str, limit: int) -> list[Backup]:

@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 from homeroom_merge.store.connection import Conn
 
+REFUSED = "refused"
+"""The state of a row that is there and of which nothing else is kept: an erased student's."""
 _AT_ONCE = 1_000
 
 
@@ -45,7 +47,10 @@ async def twins(connection: Conn) -> AsyncIterator[tuple[str, Sequence[str]]]:
     """Each key that stands more than once, and its places. Called once, when all have been added."""
     await connection.execute("analyze intake")
     rows = connection.cursor(
-        "select sis_key, array_agg(place order by number) as places from intake group by sis_key having count(*) > 1",
+        """
+        select sis_key, array_agg(place order by number) as places from intake where state <> 'refused'
+        group by sis_key having count(*) > 1
+        """,
         prefetch=_AT_ONCE,
     )
     async for row in rows:
@@ -57,7 +62,7 @@ async def fail(connection: Conn, faults: Sequence[tuple[str, str]]) -> int:
     await connection.execute(
         """
         update intake i set state = 'failed', body = null, covered = null, faults = u.faults
-        from unnest($1::text[], $2::text[]) as u(key, faults) where i.sis_key = u.key
+        from unnest($1::text[], $2::text[]) as u(key, faults) where i.sis_key = u.key and i.state <> 'refused'
         """,
         [key for key, _ in faults],
         [said for _, said in faults],
@@ -66,14 +71,25 @@ async def fail(connection: Conn, faults: Sequence[tuple[str, str]]) -> int:
 
 
 async def take(connection: Conn, subject: int) -> None:
-    """What was staged is what the SIS shows of these records; one that failed keeps the body it was last seen with."""
+    """What was staged is what the SIS shows of these records; one that failed keeps the body it was last seen with.
+
+    One that was refused is not taken, nor missed; it is forgotten where it never had a body to tell whose it is.
+    """
+    await connection.execute(
+        """
+        delete from record r using intake i
+        where i.state = 'refused' and r.subject = $1 and r.sis_key = i.sis_key
+          and r.sis_seen is null and r.base_sis is null and r.hub_state = 'absent'
+        """,
+        subject,
+    )
     await connection.execute(
         """
         insert into record (subject, sis_key, sis_state, sis_seen, sis_covered, school, school_year, identifier,
                             sis_faults, sis_changed_at)
         select distinct on (sis_key) $1, sis_key, state::seen_state, body, string_to_array(covered, ','), school,
                school_year, identifier, faults, changed_at
-        from intake order by sis_key, number desc
+        from intake where state <> 'refused' order by sis_key, number desc
         on conflict (subject, sis_key) where sis_key is not null do update
         set sis_state = excluded.sis_state, sis_faults = excluded.sis_faults, sis_absences = 0,
             sis_seen = coalesce(excluded.sis_seen, record.sis_seen),

@@ -100,7 +100,8 @@ async def note_log(connection: Conn, run: UUID, log: str) -> None:
 
 
 async def find_log(connection: Conn, run: UUID) -> str:
-    return str(await connection.fetchval("select log from run where id = $1", run))
+    """Held until the end of the caller's transaction, if there is one."""
+    return str(await connection.fetchval("select log from run where id = $1 for update", run))
 
 
 async def count_to_do(connection: Conn, run: UUID, outcome: str, *, deletes: bool) -> int:

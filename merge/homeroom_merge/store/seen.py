@@ -55,6 +55,13 @@ async def find_subject(connection: Conn, feed: str, entity: str) -> Subject:
     return Subject(row["number"], row["hub_cursor"], row["sis_cursor"], known, row["sis_whole_age"])
 
 
+async def note_student(connection: Conn, subject: int, member: str | None) -> None:
+    """By which member the records of a subject name their student, as the hub has it now."""
+    await connection.execute(
+        "update subject set student = $2 where number = $1 and student is distinct from $2", subject, member
+    )
+
+
 async def store_hub(connection: Conn, subject: int, rows: Sequence[HubRow], *, anew: bool = False) -> None:
     """What the hub showed of these records; a record that it shows no longer keeps its last body.
 

@@ -46,6 +46,8 @@ def _type_as_json(definition: TypeDefinition) -> dict[str, Any]:
     }
     if definition.source is not None:
         members["source"] = definition.source
+    if definition.student is not None:
+        members["student"] = definition.student
     if definition.schema is not None:
         members["schema"] = definition.schema
     return members

@@ -117,12 +117,13 @@ SCHEMAS: Mapping[str, Schema] = {
     "NotificationTypes": _object(
         notificationTypes=_list_of(
             _object(
-                ("source", "schema"),
+                ("source", "student", "schema"),
                 name=_TEXT,
                 schoolYear={"enum": ["required", "none", "optional"]},
                 idFormat={"enum": ["uuid", "asn", "code"]},
                 audience={"enum": ["public", "owner", "student"]},
                 source=_TEXT,
+                student=_TEXT,
                 schema=_ANY_OBJECT,
             )
         )
