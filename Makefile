@@ -1,4 +1,4 @@
-# run · demo · test · torture · check · bench · screenshots · audit · sbom · lock: each sets up what it needs on a machine with
+# run · demo · test · torture · check · bench · soak · screenshots · audit · sbom · lock: each sets up what it needs on a machine with
 # Python 3.11 and make.
 PYTHON ?= python3
 VENV := .venv
@@ -12,7 +12,7 @@ LOCK = $(SUPPLY)/bin/uv pip compile --quiet --generate-hashes --no-header --no-a
 MINUTES ?= 30
 SEED ?= 1
 
-.PHONY: run demo test torture check bench screenshots audit sbom lock clean
+.PHONY: run demo test torture check bench soak screenshots audit sbom lock clean
 
 $(READY): pyproject.toml client_sdk/pyproject.toml merge/pyproject.toml constraints-dev.txt
 	$(PYTHON) -m venv $(VENV)
@@ -49,6 +49,9 @@ check: $(READY)
 bench: $(READY)
 	$(BIN)/python -m bench.submit $(ARGS)
 	$(BIN)/python -m bench.get $(ARGS)
+
+soak: $(READY)
+	$(BIN)/python -m bench.soak $(ARGS)
 
 screenshots: $(READY)
 	$(BIN)/python -m tests.browser.screenshots

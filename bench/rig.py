@@ -72,6 +72,10 @@ class Rig:
     trust: ssl.SSLContext | None = None
     """For a node that serves https."""
 
+    @property
+    def url(self) -> str:
+        return f"{'https' if self.trust else 'http'}://{self.host}:{self.port}"
+
 
 @contextmanager
 def running_node(catalogue: str = "", organizations: str = "") -> Iterator[Rig]:

@@ -1,5 +1,6 @@
 """What /metrics tells: plain numbers of a node's rooms, read when somebody asks (Prometheus)."""
 
+import asyncio
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
@@ -74,6 +75,9 @@ class _Node(Collector):
         )
         yield GaugeMetricFamily("homeroom_feed_alive", "1 while the database can be read", services.feed.alive)
         yield GaugeMetricFamily("homeroom_draining", "1 once the node has begun to end", services.waiters.draining)
+        yield GaugeMetricFamily(
+            "homeroom_tasks", "Of the event loop; a held request has none", len(asyncio.all_tasks())
+        )
         pools = _pools(services)
         opened = {name: pool.get_size() for name, pool in pools.items()}
         lent = {name: pool.get_size() - pool.get_idle_size() for name, pool in pools.items()}
