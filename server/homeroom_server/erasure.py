@@ -18,6 +18,7 @@ from homeroom_server.store import (
     client_streams,
     erasure,
     records,
+    student_keys,
     types,
 )
 from homeroom_server.store.connection import Conn
@@ -146,6 +147,7 @@ async def _erase_in_transaction(connection: Conn, student: str, did: str, accoun
 async def _forget(connection: Conn, student: str, doomed: Sequence[StudentsRecord]) -> None:
     """Whatever else is kept of a student beside the records: a new table of that kind has its line here."""
     keys = [(record.notification_type, record.id) for record in doomed]
+    await student_keys.destroy(connection, student)
     await erasure.forget_access(connection, student)
     await forget_mentions(connection, keys)
 

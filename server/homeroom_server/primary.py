@@ -99,6 +99,8 @@ class Primary:
         server = await history.read_server(connection)
         if not server.timeline:
             raise NoPrimaryError(f"{_place(url)}: a standby")
+        if server.is_half_restored:
+            raise NoPrimaryError(f"{_place(url)}: half restored; run 'homeroom restore' into it again")
         if server.system_identifier == self._system_identifier and server.timeline < self._timeline:
             raise NoPrimaryError(f"{_place(url)}: on timeline {server.timeline}, and {self._timeline} has been seen")
         if server.has_core:

@@ -155,7 +155,12 @@ async def erase(connection: Conn, whose: Whose) -> Mapping[str, int]:
 
 
 async def destroy_keys(connection: Conn, feed: int, hub_ids: Sequence[str], sis_keys: Sequence[str]) -> int:
-    """What backups hold of a student cannot be opened any more; how many keys there were."""
+    """What backups hold of a student cannot be opened any more; how many keys there were.
+
+    A Core that keeps its records beside seals this state under one key, in the backups of its own: that goes too.
+    """
+    if await connection.fetchval("select to_regclass('public.student_key') is not null"):
+        await connection.execute("delete from public.student_key where student = ''")
     done = await connection.execute(
         "delete from student_key where feed = $1 and student = any($2::text[])",
         feed,

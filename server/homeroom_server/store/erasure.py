@@ -208,6 +208,7 @@ VACUUMS = (
     "vacuum (analyze, index_cleanup on) idempotent_call",
     "vacuum (analyze, index_cleanup on) client_stream",
     "vacuum (analyze, index_cleanup on) audit_event",
+    "vacuum (analyze, index_cleanup on) student_key",
 )
 """One for each table that an erasure takes rows away from; `vacuum` runs them, outside of any transaction."""
 

@@ -15,11 +15,15 @@ STEP = 2**40
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A running PostgreSQL. `timeline` 0: a standby, which has none of its own. `has_core`: the schema is there."""
+    """A running PostgreSQL. `timeline` 0: a standby, which has none of its own. `has_core`: the schema is there.
+
+    `is_half_restored`: a restore into this database has begun and not ended.
+    """
 
     system_identifier: int
     timeline: int
     has_core: bool
+    is_half_restored: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +53,12 @@ async def read_server(connection: Conn) -> Server:
         select (select system_identifier from pg_control_system()) as system_identifier,
                case when pg_is_in_recovery() then '0'
                     else left(pg_walfile_name(pg_current_wal_lsn()), 8) end as timeline,
-               to_regclass('core') is not null as has_core
+               to_regclass('core') is not null as has_core,
+               to_regnamespace('homeroom_restoring') is not null as is_half_restored
         """
     )
     assert row is not None, "a query without tables has one row"
-    return Server(row["system_identifier"], int(row["timeline"], 16), row["has_core"])
+    return Server(row["system_identifier"], int(row["timeline"], 16), row["has_core"], row["is_half_restored"])
 
 
 async def read_origin(connection: Conn) -> Origin:
@@ -82,8 +87,8 @@ async def settle(connection: Conn, server: Server) -> str | None:
         return await begin(connection, reason, server)
 
 
-async def begin(connection: Conn, reason: str, server: Server) -> str:
-    """A new history, within a transaction of the caller's: its epoch.
+async def begin(connection: Conn, reason: str, server: Server, above: int = 0) -> str:
+    """A new history, within a transaction of the caller's: its epoch. Its versions lie above `above` in any case.
 
     The locks of all types keep writers out: none commits a version that was drawn before under the new epoch.
     """
@@ -93,7 +98,8 @@ async def begin(connection: Conn, reason: str, server: Server) -> str:
         await connection.fetchval(
             """
             with before as materialized (
-                select greatest(s.last_value, (select max(watermark) from notification_type)) + $2::bigint as counter,
+                select greatest(greatest(s.last_value, (select max(watermark) from notification_type)) + $2::bigint,
+                                $5::bigint) as counter,
                        coalesce((select json_object_agg(r.name || coalesce('.' || nullif(n.school_year, 0), ''),
                                                         n.watermark)
                                  from notification_type n join record_type r on r.number = n.record_type), '{}') as kept
@@ -112,6 +118,7 @@ async def begin(connection: Conn, reason: str, server: Server) -> str:
             STEP,
             server.system_identifier,
             server.timeline,
+            above,
         )
     )
 

@@ -1,0 +1,1 @@
+"""Backups of the Core, and restoring one (decision 19)."""
