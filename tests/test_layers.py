@@ -29,6 +29,7 @@ FLOORS = [
     "status.alerts",
     "store",
     "primary",
+    "fair_pool",
     "database",
     "backup.files",
     "backup.blocks",

@@ -18,6 +18,7 @@ from homeroom import RetryLater
 from homeroom.protocol import JSON_DEPTH_MAX
 from homeroom_server.edge.speaking import Speaking
 from homeroom_server.settings import Settings
+from homeroom_server.store import streams
 from tests.conftest import Core, open_core
 from tests.records import accepted, note
 from tests.test_is_data_available import until_held
@@ -371,6 +372,53 @@ class TestOverload:
             go_on.set()
             for each in (a, b, held):
                 assert reasons((await each.answer())[1]) == ["none"]
+
+
+async def ask_get(a: Line) -> None:
+    """Of a call that does not ask to be held."""
+    request = a.request({"records": [{"id": "a"}]})
+    await a.stream.send(request.replace(b"/v1/is-data-available", b"/v1/get/Note"))
+
+
+class TestNoTurnInTime:
+    """One request is worked on, one waits, and nobody is to wait at all."""
+
+    @pytest.fixture
+    async def core(self, serve: Any) -> AsyncIterator[Core]:
+        async with serve(requests_at_once_max=1, turn_seconds_max=0) as core:
+            yield core
+
+    async def test_others_are_refused_where_they_are_and_served_later(
+        self, core: Core, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        turns, read, go_on = core.services.turns, streams.read_records, anyio.Event()
+
+        async def stuck_read(*arguments: Any) -> Any:
+            await go_on.wait()
+            return await read(*arguments)
+
+        monkeypatch.setattr(streams, "read_records", stuck_read)
+        async with AsyncExitStack() as stack:
+            a, b, c, probe, herd = [await stack.enter_async_context(line(core)) for _ in range(5)]
+            await ask_get(a)
+            await until(lambda: turns.at_once == 1)
+            await ask_get(b)
+            await until(lambda: turns.waiting == 1)
+            for _ in range(2):
+                await ask_get(c)
+                head, problem = await c.answer()
+                assert (head[:13], problem["code"]) == (b"HTTP/1.1 503 ", 2001)
+                assert b"retry-after: " in head
+            await herd.ask(ASK)
+            await until(lambda: turns.waiting == 2)
+            await probe.stream.send(b"GET /readyz HTTP/1.1\r\n\r\n")
+            await until(lambda: turns.waiting == 3)
+            assert core.services.tally.refusals["turn_seconds_max"] == 2
+            go_on.set()
+            for each in (a, b, herd, probe):
+                assert b" 200 " in (await each.answer())[0]
+            await ask_get(c)
+            assert b" 200 " in (await c.answer())[0]
 
 
 async def test_requests_sent_one_upon_the_other_are_parsed_as_they_are_answered(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import asyncpg
 
+from homeroom_server.fair_pool import FairPool
 from homeroom_server.primary import Primary
 from homeroom_server.settings import Settings
 from homeroom_server.store import schema
@@ -254,7 +255,7 @@ async def _open_pool(
     async def keep(connection: object) -> None:
         """Nothing in a session outlives its transaction, so there is nothing to reset."""
 
-    async with asyncpg.create_pool(
+    async with FairPool(
         connect=connect,
         min_size=0,
         max_size=size_max,

@@ -26,6 +26,7 @@ _REFUSING = (
     "body_bytes_max",
     "stalled_seconds_max",
     "turns_waiting_max",
+    "turn_seconds_max",
     "calls_per_client_per_second_max",
     "held_requests_per_client_max",
     "held_requests_per_node_max",

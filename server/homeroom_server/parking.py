@@ -18,7 +18,7 @@ from homeroom.errors import Code, HomeroomError, error
 from homeroom_server import problems
 from homeroom_server.edge.door import Counted
 from homeroom_server.edge.patience import Patience
-from homeroom_server.edge.speaking import EARLY_BYTES_MAX, Desk, Speaking, address_of
+from homeroom_server.edge.speaking import EARLY_BYTES_MAX, PATIENT, PROBES, Desk, Speaking, address_of
 from homeroom_server.endpoints.is_data_available import is_data_available
 from homeroom_server.held.answer import Answer
 from homeroom_server.held.waiters import Held
@@ -26,6 +26,8 @@ from homeroom_server.services import Services
 
 _REFUSALS_KEPT = 16
 """Made beforehand, so that Retry-After differs from one to the next."""
+_PATIENT = f"POST {PATIENT} ".encode()
+_PROBES = tuple(f"GET {path} ".encode() for path in PROBES)
 _HELD_SERVICE = is_data_available.__name__
 
 
@@ -39,10 +41,12 @@ class Parking:
         self.turns = services.turns
         self.answers = services.tally.answers
         self.patience = Patience(services.settings, services.tally)
-        self._desk = Desk(services.settings, services.tally, self.door, self.turns, self.patience, self._park)
+        self._desk = Desk(
+            services.settings, services.tally, self.door, self.turns, self.patience, self._park, self._busy
+        )
         self._feed = services.feed
         self._made_for = ""
-        self._made: list[bytes] = []
+        self._made: list[tuple[bytes, bytes]] = []
         self._keep_alive_seconds = keep_alive_seconds
         self._loop = asyncio.get_running_loop()
         self._resting: set[ParkedConnection] = set()
@@ -73,21 +77,25 @@ class Parking:
         self._resting.add(connection)
         return self._resting
 
-    def admit(self, connection: "ParkedConnection") -> bool:
-        """Let a connection speak whose client has sent bytes, now or in its turn; False if too many wait."""
-        return self.turns.take(connection, connection.speak, was_held=connection.was_held)
+    def admit(self, connection: "ParkedConnection", early: bytes) -> bool:
+        """Let a connection speak whose client has sent bytes, now or in its turn; False if too many wait.
 
-    def speaking(self, counted: Counted) -> Speaking:
+        Those who are not patient speak at once: what they ask waits or is refused, and they need not connect anew.
+        """
+        if connection.was_held or early.startswith(_PATIENT):
+            return self.turns.take(connection, connection.speak, patient=True, welcome=connection.was_held)
+        if not early.startswith(_PROBES) and not self.turns.has_room():
+            return False
+        connection.speak()
+        return True
+
+    def speaking(self, counted: Counted, *, was_held: bool) -> Speaking:
         """A full protocol for a connection."""
-        return Speaking(self._desk, counted, self._config, self._server_state, self._app_state)
+        return Speaking(self._desk, counted, self._config, self._server_state, self._app_state, was_held=was_held)
 
     def turn_away(self, transport: asyncio.Transport) -> None:
         """Close a connection, of which nothing was read, with a short 503."""
-        if self._made_for != self._feed.epoch or not self._made:
-            too_many = error(Code.CORE_NOT_AVAILABLE, "this node has more requests or connections than it can serve")
-            self._made_for = self._feed.epoch
-            self._made = [self.refusal(too_many, closes=True) for _ in range(_REFUSALS_KEPT)]
-        transport.write(random.choice(self._made))
+        transport.write(self._refusals()[1])
         transport.close()
         self.patience.watch_taking(transport)
 
@@ -115,6 +123,17 @@ class Parking:
         self._turn = None
         if self._resting_long:
             self._turn = self._loop.call_later(self._keep_alive_seconds, self._turn_over)
+
+    def _busy(self) -> bytes:
+        return self._refusals()[0]
+
+    def _refusals(self) -> tuple[bytes, bytes]:
+        """A 503 that leaves its connection open, and one that closes it."""
+        if self._made_for != self._feed.epoch or not self._made:
+            too_many = error(Code.CORE_NOT_AVAILABLE, "this node has more requests or connections than it can serve")
+            self._made_for = self._feed.epoch
+            self._made = [(self.refusal(too_many), self.refusal(too_many, closes=True)) for _ in range(_REFUSALS_KEPT)]
+        return random.choice(self._made)
 
     def _park(self, transport: asyncio.Transport, counted: Counted, held: Held) -> "ParkedConnection":
         connection = ParkedConnection(self)
@@ -168,7 +187,7 @@ class ParkedConnection(asyncio.Protocol):
             self._transport.pause_reading()
         if self._held is None and not in_turn and not self._transport.is_closing():
             self._leave_slot()
-            if not self._parking.admit(self):
+            if not self._parking.admit(self, self._early):
                 self._parking.turn_away(self._transport)
 
     def pause_writing(self) -> None:
@@ -218,7 +237,7 @@ class ParkedConnection(asyncio.Protocol):
         if early is None or self._counted is None or self._transport.is_closing():
             return
         self._transport.resume_reading()
-        speaking = self._parking.speaking(self._counted)
+        speaking = self._parking.speaking(self._counted, was_held=self.was_held)
         speaking.connection_made(self._transport)
         self._transport.set_protocol(speaking)
         speaking.data_received(early)
@@ -229,7 +248,7 @@ class ParkedConnection(asyncio.Protocol):
         elif self._early is None:
             self._slot = self._parking.rest(self)
         else:
-            self._parking.admit(self)
+            self._parking.admit(self, self._early)
 
     def _leave_slot(self) -> None:
         if self._slot is not None:

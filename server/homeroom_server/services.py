@@ -154,7 +154,7 @@ async def open_services(settings: Settings, database_url: str) -> AsyncIterator[
             tally,
             Rates(settings.calls_per_client_per_second_max, tally),
             Door(settings, peers, tally),
-            Turns(settings.requests_at_once_max, settings.turns_waiting_max, tally),
+            Turns(settings, tally),
             write_pool,
             committer,
             processor,

@@ -86,7 +86,9 @@ class Settings:
     """On this node, twice that in a burst. 0: no limit."""
     turns_waiting_max: int = 10_000
     """Connections that wait for their turn; those whose requests have been held before are let in beyond it."""
-    requests_at_once_max: int = 256
+    turn_seconds_max: float = 0.05
+    """While the first of those that neither ask to be held nor were has waited for longer, more of them are refused."""
+    requests_at_once_max: int = 64
     """Requests that are worked on; those of other connections wait in turn. Held ones do not count."""
     held_requests_per_client_max: int = 64
     held_requests_per_node_max: int = 50_000

@@ -4,12 +4,15 @@ import asyncio
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, cast
 
+import httptools
 import orjson
 from uvicorn import Config
+from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.flow_control import FlowControl
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.protocols.utils import is_ssl
 from uvicorn.server import ServerState
 
@@ -24,13 +27,19 @@ from homeroom_server.tally import Tally
 
 EARLY_BYTES_MAX = 64 * 1024
 """What a client may send while its request is worked on or held; beyond it, reading pauses until the answer."""
+PATIENT = "/v1/is-data-available"
+PROBES = frozenset({"/healthz", "/readyz", "/metrics"})
+"""Never refused: a node that is busy is neither dead nor unready, and its operator wants to see it."""
 _FED_BYTES_MAX = 4096
 """Of requests that were sent one upon the other, so much is parsed at a time: a parsed one takes 3 KB."""
 
 
 @dataclass(frozen=True, slots=True)
 class Desk:
-    """What all speaking connections of a node share; `park` gives the outlet of a request that is held."""
+    """What all speaking connections of a node share.
+
+    `park` gives the outlet of a request that is held, `busy` the answer to one that gets no turn.
+    """
 
     settings: Settings
     tally: Tally
@@ -38,6 +47,7 @@ class Desk:
     turns: Turns
     patience: Patience
     park: Callable[[asyncio.Transport, Counted, Held], Outlet]
+    busy: Callable[[], bytes]
 
 
 class _Flow(FlowControl):
@@ -50,21 +60,39 @@ class _Flow(FlowControl):
             super().resume_reading()
 
 
+_OF_A_BODY = (b"content-length", b"transfer-encoding")
+
+
 class _HeadersTooLongError(Exception):
     pass
+
+
+class _UpgradeWithBodyError(Exception):
+    """The parser takes such a body for the other protocol's: it would come to be read as requests."""
 
 
 class Speaking(HttpToolsProtocol):
     """Counts its requests, offers to be parked, and refuses headers and bodies that are too long in coming."""
 
     def __init__(
-        self, desk: Desk, counted: Counted, config: Config, server_state: ServerState, app_state: dict[str, Any]
+        self,
+        desk: Desk,
+        counted: Counted,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        *,
+        was_held: bool,
     ) -> None:
         super().__init__(config, server_state, app_state)
         self._desk = desk
         self._counted = counted
+        self._was_held = was_held
         self._in_message = False
-        self._begun = 0
+        self._is_broken = False
+        self._in_hand: RequestResponseCycle | None = None  # answered, worked on, or waiting for its turn
+        self._takes_turn = False  # as soon as it is whole
+        self._has_turn = False
         self._rest = b""
         self._peer: dict[object, object] = {"address": self._address, "certificate": self._certificate}
         self._unfruitful = 0  # bytes of this message since it began or since the last of its body
@@ -81,15 +109,21 @@ class Speaking(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
-        self._end(self._begun)
+        if self._in_hand is not None:  # uvicorn tells the last that came in
+            self._in_hand.disconnected = True
+            self._in_hand.message_event.set()
+        self._desk.turns.leave(self)
+        self._end()
         self._desk.patience.forget(self)
         self._desk.patience.forget(self.transport)
         self._desk.door.leave(self._counted)
 
     def data_received(self, data: bytes) -> None:
-        """Feed the parser, but not while requests wait for the one in hand."""
+        """Feed the parser, but not while requests wait for the one in hand, nor once it took something for none."""
+        if self._is_broken:
+            return
         fed = 0
-        while fed < len(data) and not self.pipeline and not self.transport.is_closing():
+        while fed < len(data) and not (self.pipeline or self._is_broken or self.transport.is_closing()):
             self._feed(data[fed : fed + _FED_BYTES_MAX])
             fed += _FED_BYTES_MAX
         self._rest += data[fed:]
@@ -107,7 +141,10 @@ class Speaking(HttpToolsProtocol):
             size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
             if size > self._desk.settings.header_bytes_max:
                 raise _HeadersTooLongError
+        if self.parser.should_upgrade() and any(name in _OF_A_BODY for name, _ in self.headers):
+            raise _UpgradeWithBodyError
         super().on_headers_complete()
+        self.headers = []  # trailers come into this one: no proxy has seen them, so they say nothing of the request
 
     def on_body(self, body: bytes) -> None:
         self._unfruitful = 0
@@ -116,15 +153,16 @@ class Speaking(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         self._in_message = False
         self._unfruitful = 0
-        self._begun += 1
-        self._desk.turns.begun()
         super().on_message_complete()
+        self._count()
 
     def on_response_complete(self) -> None:
+        self._end()
         super().on_response_complete()
-        self._end(min(self._begun, 1))
         if self.transport.is_closing():
             self._desk.patience.watch_taking(self.transport)
+        elif self._is_broken and self._has_answered():
+            self._say_400()
         elif self._rest and not self.pipeline:
             rest, self._rest = self._rest, b""
             self.flow.is_behind = False
@@ -132,12 +170,17 @@ class Speaking(HttpToolsProtocol):
             self.data_received(rest)
 
     def send_400_response(self, msg: str) -> None:
-        """Of what the parser does not take, or was not to take."""
+        """Of what the parser does not take, or was not to take; behind the answers to all that came before it."""
         if self._may_be_long and not self._headers_are_whole():
             self._refuse("header_bytes_max")
-        else:
-            super().send_400_response(msg)
-            self._desk.patience.watch_taking(self.transport)
+            return
+        in_hand, is_body = self._in_hand, self._in_message and self._headers_are_whole()
+        if is_body and self.pipeline:
+            self.pipeline.popleft()  # its body is broken: it is not to be served
+        self._is_broken, self._in_message, self._rest, self._owes = True, False, b"", None
+        self._desk.patience.forget(self)
+        if self._has_answered() or (is_body and in_hand is self.cycle and not in_hand.response_started):
+            self._say_400()
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -155,11 +198,42 @@ class Speaking(HttpToolsProtocol):
         else:
             super().timeout_keep_alive_handler()
 
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        """Work on a request in its turn, or say at once that it gets none: it was parsed, and no more."""
+        self._in_hand = cycle
+        path = cycle.scope["path"]
+        patient, welcome = self._was_held or path == PATIENT, self._was_held or path in PROBES
+        if not self._desk.turns.take(self, partial(self._begin, cycle, app), patient=patient, welcome=welcome):
+            self.transport.write(self._desk.busy())
+            cycle.response_started = cycle.response_complete = True
+            if not cycle.keep_alive:
+                self.transport.close()
+            super().on_response_complete()
+
+    def _begin(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        self._takes_turn = True
+        super()._start_asgi_task(cycle, app)
+        self._count()
+
+    def _count(self) -> None:
+        """The request in hand has a turn from when it is whole: a body that is slow in coming takes nobody's."""
+        if self._takes_turn and self._in_hand is not None and not self._in_hand.more_body:
+            self._takes_turn, self._has_turn = False, True
+            self._desk.turns.begun()
+
+    def _has_answered(self) -> bool:
+        """All that has come in whole, and been taken."""
+        return not self.pipeline and (self._in_hand is None or self._in_hand.response_complete)
+
+    def _say_400(self) -> None:
+        super().send_400_response("Invalid HTTP request received.")
+        self._desk.patience.watch_taking(self.transport)
+
     def _feed(self, data: bytes) -> None:
         self._unfruitful += len(data)
         self._may_be_long = self._unfruitful > self._desk.settings.header_bytes_max
-        super().data_received(data)
-        if self.transport.is_closing():
+        self._parse(data)
+        if self.transport.is_closing() or self._is_broken:
             return
         if self._in_message:
             self._await_rest()
@@ -170,6 +244,16 @@ class Speaking(HttpToolsProtocol):
             self.timeout_keep_alive_task = self.loop.call_later(
                 self.timeout_keep_alive, self.timeout_keep_alive_handler
             )
+
+    def _parse(self, data: bytes) -> None:
+        """As uvicorn, but who asks for another protocol, and gets none, may send on in this one at once."""
+        self._unset_keepalive_if_required()
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserError:
+            self.send_400_response("")
+        except httptools.HttpParserUpgrade as asked:
+            self._parse(data[asked.args[0] :])
 
     def _await_rest(self) -> None:
         """Of a message that has begun and is not whole: time runs, anew once its headers are whole."""
@@ -207,9 +291,12 @@ class Speaking(HttpToolsProtocol):
             self.cycle.disconnected = True
             self.cycle.message_event.set()
 
-    def _end(self, count: int) -> None:
-        self._begun -= count
-        self._desk.turns.ended(count)
+    def _end(self) -> None:
+        """The request in hand gives its turn to another."""
+        self._takes_turn = False
+        if self._has_turn:
+            self._has_turn = False
+            self._desk.turns.ended()
 
     def _address(self) -> str:
         """Of the connection's other end; empty on a socket that has none."""
@@ -223,11 +310,11 @@ class Speaking(HttpToolsProtocol):
     def _park(self, held: Held) -> Outlet | None:
         """Let the request in hand be held without a task; None if its connection has other things to do.
 
-        Those are: it closes after the answer, it is gone, or more of the client's bytes have come already.
+        Those are: it closes after the answer, it is gone, or more bytes have come already, sound or not.
         """
-        self._end(min(self._begun, 1))
+        self._end()
         cycle = self.cycle
-        if self._in_message or self.pipeline or not cycle.keep_alive or cycle.disconnected:
+        if self._in_message or self._is_broken or self.pipeline or not cycle.keep_alive or cycle.disconnected:
             return None
         if self.transport.is_closing() or self.flow.write_paused:
             return None
@@ -235,6 +322,7 @@ class Speaking(HttpToolsProtocol):
         self.flow.resume_reading()
         self.connections.discard(self)
         cycle.disconnected = True  # whatever its task does from here on is not sent
+        self._in_hand = None
         del self.parser, self.cycle, self.scope  # these refer to each other: let go of them now
         return outlet
 

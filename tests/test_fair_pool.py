@@ -1,0 +1,32 @@
+"""Connections are lent in the order in which they were asked for."""
+
+import anyio
+import anyio.lowlevel
+import asyncpg
+
+from homeroom_server.fair_pool import FairPool
+
+_CALLERS, _TIMES = 40, 20
+
+
+async def test_nobody_overtakes_who_waits_for_a_connection(postgres_url: str) -> None:
+    served = 0
+    overtaken: list[int] = []
+
+    async def come_again(pool: FairPool) -> None:
+        nonlocal served
+        for _ in range(_TIMES):
+            before = served
+            async with pool.acquire() as connection:
+                overtaken.append(served - before)
+                served += 1
+                await connection.fetchval("select 1")
+
+    async def connect(*_: object, **__: object) -> asyncpg.Connection:
+        return await asyncpg.connect(postgres_url)
+
+    async with FairPool(connect=connect, max_size=2, min_size=0) as pool, anyio.create_task_group() as tasks:
+        for _ in range(_CALLERS):
+            tasks.start_soon(come_again, pool)
+    assert served == _CALLERS * _TIMES
+    assert max(overtaken) < _CALLERS, "nobody was served twice while another waited"
