@@ -1,5 +1,5 @@
-# run · demo · test · torture · check · bench · soak · screenshots · audit · sbom · lock: each sets up what it needs on a machine with
-# Python 3.11 and make.
+# run · demo · test · torture · fuzz · check · bench · soak · screenshots · audit · sbom · lock: each sets up what it needs on
+# a machine with Python 3.11 and make.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -11,8 +11,9 @@ LOCK = $(SUPPLY)/bin/uv pip compile --quiet --generate-hashes --no-header --no-a
 
 MINUTES ?= 30
 SEED ?= 1
+CASES ?= 100
 
-.PHONY: run demo test torture check bench soak screenshots audit sbom lock clean
+.PHONY: run demo test torture fuzz check bench soak screenshots audit sbom lock clean
 
 $(READY): pyproject.toml client_sdk/pyproject.toml merge/pyproject.toml constraints-dev.txt
 	$(PYTHON) -m venv $(VENV)
@@ -40,6 +41,10 @@ torture: $(READY)
 	HOMEROOM_MERGE_KILLS=0 $(BIN)/python -m pytest -q --numprocesses 2 tests/merge/test_kills.py
 	HOMEROOM_EVERYTHING=1 $(BIN)/python -m pytest -q --numprocesses 2 \
 		tests/test_replica_kills.py tests/merge/test_bad_feeds.py tests/merge/test_sandbox.py tests/merge/test_worker.py
+
+fuzz: $(READY)
+	HOMEROOM_FUZZ_CASES=$(CASES) HOMEROOM_FUZZ_SEED=$(SEED) $(BIN)/python -m pytest -q -rP --numprocesses 2 --dist worksteal \
+		tests/fuzzing $(ARGS)
 
 check: $(READY)
 	$(BIN)/ruff format --check --quiet .

@@ -39,6 +39,23 @@ S.0982,Maple Ridge School,A.3020
 S.0983,Elk Valley School,A.3020
 S.0990,Plainview School,A.3030
 """
+ANY_CATALOGUE = """\
+[types.Note]
+school_year = "none"
+id_format = "code"
+audience = "owner"
+status = true
+
+[types.Plan]
+school_year = "required"
+id_format = "uuid"
+audience = "owner"
+
+[types.Bulletin]
+school_year = "optional"
+id_format = "code"
+audience = "public"
+"""
 TEMPLATE = "homeroom_template"
 
 _numbers = itertools.count(1)
@@ -65,7 +82,18 @@ def postgres_url() -> Iterator[str]:
     with tempfile.TemporaryDirectory(prefix="homeroom-tests-") as data_dir:
         settings = Settings(data_dir=data_dir, database_url=os.environ.get("HOMEROOM_TEST_DATABASE_URL", ""))
         with database.open_database(settings) as url:
+            if not settings.database_url:
+                anyio.run(hurry, url)
             yield url
+
+
+async def hurry(postgres_url: str) -> None:
+    """These databases need not outlive the machine, and a database that goes takes a checkpoint along: a second each."""
+    connection = await asyncpg.connect(postgres_url)
+    for setting in ("fsync", "full_page_writes"):
+        await connection.execute(f"alter system set {setting} = off")
+    await connection.execute("select pg_reload_conf()")
+    await connection.close()
 
 
 @pytest.fixture
@@ -89,7 +117,8 @@ def database_url(postgres_url: str, name: str) -> str:
     return f"{head.rpartition('/')[0]}/{name}?{query}"
 
 
-async def _make_template(postgres_url: str) -> None:
+async def make_template(postgres_url: str) -> None:
+    """A database with the schema and the province, to make others of; unless there is one."""
     connection = await asyncpg.connect(postgres_url)
     try:
         if await connection.fetchval("select 1 from pg_database where datname = $1", TEMPLATE):
@@ -108,10 +137,10 @@ async def _make_template(postgres_url: str) -> None:
 @pytest.fixture
 async def database_of_test(postgres_url: str) -> AsyncIterator[str]:
     """A database with the schema and the province, of this test alone."""
-    await _make_template(postgres_url)
+    await make_template(postgres_url)
     name = f"t{os.getpid()}_{next(_numbers)}"
     connection = await asyncpg.connect(postgres_url)
-    await connection.execute(f"create database {name} template {TEMPLATE}")
+    await connection.execute(f"create database {name} template {TEMPLATE} strategy file_copy")
     try:
         yield database_url(postgres_url, name)
     finally:
@@ -198,26 +227,7 @@ async def core(database_of_test: str, settings: Settings) -> AsyncIterator[Core]
 def any_catalogue(tmp_path: Path) -> str:
     """A catalogue whose bodies may be any JSON object: for tests of the protocol alone."""
     path = tmp_path / "catalogue.toml"
-    path.write_text(
-        """
-        [types.Note]
-        school_year = "none"
-        id_format = "code"
-        audience = "owner"
-        status = true
-
-        [types.Plan]
-        school_year = "required"
-        id_format = "uuid"
-        audience = "owner"
-
-        [types.Bulletin]
-        school_year = "optional"
-        id_format = "code"
-        audience = "public"
-        """,
-        encoding="utf-8",
-    )
+    path.write_text(ANY_CATALOGUE, encoding="utf-8")
     return str(path)
 
 

@@ -90,6 +90,7 @@ FLOORS = [
     "endpoints",
     "problems",
     "openapi.answers",
+    "openapi.links",
     "openapi",
     "console.rendering",
     "console.visit",
@@ -272,6 +273,7 @@ MERGE_FLOORS = [
     "console.run_now",
     "console.jobs",
     "console",
+    "terminal",
     "command",
 ]
 MERGE_PURE = MERGE_FLOORS[: MERGE_FLOORS.index("store")]

@@ -105,6 +105,7 @@ async def test_versions_of_another_history_are_refused(plain_core: Core) -> None
         ([{"from": None, "to": None, "count": -1, "fingerprint": "0" * 32}], 3001),
         ([{"from": "\0", "to": None, "count": 0, "fingerprint": "0" * 32}], 3001),
         ([{"from": None, "to": None, "count": 0, "fingerprint": "x"}], 3001),
+        ([{"from": to, "to": to, "count": 0, "fingerprint": "0" * 32} for to in (5, "a")], 3001),
         ([{"from": None, "to": None, "count": 0, "fingerprint": "0" * 32}] * 2, 3002),
         ([{"from": None, "to": None, "count": 0, "fingerprint": "0" * 32}] * 1001, 3003),
     ],

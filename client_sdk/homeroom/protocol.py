@@ -26,7 +26,7 @@ MINISTRY = "O.1"
 """The organisation that sees everything (protocol 1)."""
 
 ORGANIZATION_CODE = re.compile(r"(?:[SA]\.[A-Za-z0-9]{1,32}|O\.[0-9]{1,9})")
-_NOTIFICATION_TYPE = re.compile(r"([A-Za-z][A-Za-z0-9]{0,63})(?:\.([0-9]{4}))?")
+NOTIFICATION_TYPE = re.compile(r"([A-Za-z][A-Za-z0-9]{0,63})(?:\.([0-9]{4}))?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class NotificationType:
     @classmethod
     def parse(cls, text: str) -> "NotificationType":
         """Read `Type` or `Type.YYYY`, in the spelling given; ValueError if it has neither form."""
-        match = _NOTIFICATION_TYPE.fullmatch(text)
+        match = NOTIFICATION_TYPE.fullmatch(text)
         if match is None:
             raise ValueError(f"{text[:80]!r} has neither the form Type nor Type.YYYY")
         name, year = match.groups()

@@ -21,6 +21,7 @@ from homeroom_merge.settings.reading import read_settings
 from homeroom_merge.sources.choosing import source_of
 from homeroom_merge.sources.mapped import mapped_by
 from homeroom_merge.sources.source import Source, SourceError
+from homeroom_merge.terminal import visible
 from homeroom_merge.trial import Trial, Trials, tried
 
 app = typer.Typer(no_args_is_help=True, help="Formatters: between the shape of a SIS and the hub's.")
@@ -194,4 +195,4 @@ def _visible(cell: object, length_max: int = _CELL_LENGTH_MAX) -> str:
     """What a terminal would obey, or nobody could see, is escaped; what is long is cut."""
     text = cell if isinstance(cell, str) else json.dumps(cell, default=str, ensure_ascii=False)
     cut = text if len(text) <= length_max else f"{text[:length_max]}..."
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in cut)
+    return visible(cut)

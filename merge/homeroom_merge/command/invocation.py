@@ -13,19 +13,19 @@ from typing import Annotated, TypeVar
 import asyncpg
 import structlog
 import typer
-from rich.console import Console
 
 from homeroom_merge.connectors.hub import HubError
 from homeroom_merge.in_force import settings_in_force
 from homeroom_merge.refusal import RefusedError
 from homeroom_merge.settings.model import Settings
 from homeroom_merge.store import place
+from homeroom_merge.terminal import Terminal
 from homeroom_merge.terms import Basis
 
 T = TypeVar("T")
 
-out = Console()
-err = Console(stderr=True)
+out = Terminal()
+err = Terminal(stderr=True)
 
 DatabaseUrl = Annotated[
     str, typer.Option(envvar="HOMEROOM_MERGE_DATABASE_URL", help="PostgreSQL for the state; else it is embedded.")

@@ -9,9 +9,9 @@ from typing import Annotated, NoReturn, TypeVar
 
 import asyncpg
 import typer
-from rich.console import Console
 
 from homeroom.errors import HomeroomError
+from homeroom_merge.terminal import Terminal
 from homeroom_server import database, operations
 from homeroom_server.catalogue import CatalogueError
 from homeroom_server.organizations import OrganizationsError
@@ -22,8 +22,8 @@ from homeroom_server.store.connection import Conn
 
 T = TypeVar("T")
 
-out = Console()
-err = Console(stderr=True)
+out = Terminal()
+err = Terminal(stderr=True)
 
 DataDir = Annotated[
     str | None,

@@ -57,7 +57,7 @@ async def reconcile(request: Request) -> Response:
     ranges = requests.list_of(services, document, "ranges", RANGES_PER_CALL_MAX)
     faults.check(_SCHEMA, document)
     for index, (before, after) in enumerate(pairwise(ranges)):
-        if not (before.get("to") or "~") <= (after.get("from") or ""):
+        if not (requests.text_of(before, "to") or "~") <= (requests.text_of(after, "from") or ""):
             faults.add(Code.NOT_STRUCTURED, f"/ranges/{index + 1}/from", "ranges ascend and do not overlap")
     faults.raise_if_any()
     asked = [AskedRange(r["from"], r["to"], int(r["count"]), r["fingerprint"]) for r in ranges]

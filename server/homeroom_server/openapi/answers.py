@@ -35,9 +35,11 @@ def _named(name: str) -> Schema:
 _FAULT = _object(pointer=_TEXT, detail=_TEXT)
 _LISTED = _object(id=_TEXT, coreVersion=_VERSION)
 _ACTION: Schema = {"enum": ["fix", "retry", "resync", "stop"]}
+_OF_A_RECORD = [*(code.value for code in Code if MEANINGS[code].status == 200), Code.UNEXPECTED_YEAR.value]
+"""The last one also ends a call: where the type takes no year, not where the record has another."""
 _REJECTION = _object(
     ("errors", "expectedVersion", "coreVersion"),
-    code={"enum": [code.value for code in Code if MEANINGS[code].status == 200]},
+    code={"enum": _OF_A_RECORD},
     title=_TEXT,
     detail=_TEXT,
     action=_ACTION,

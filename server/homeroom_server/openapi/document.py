@@ -4,10 +4,18 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from homeroom.errors import MEANINGS, Code
-from homeroom.protocol import CORE_VERSION_MAX, ORGANIZATION_CODE, WAIT_SECONDS_DEFAULT, WAIT_SECONDS_MAX
+from homeroom.protocol import (
+    CORE_VERSION_MAX,
+    NOTIFICATION_TYPE,
+    ORGANIZATION_CODE,
+    WAIT_SECONDS_DEFAULT,
+    WAIT_SECONDS_MAX,
+)
 from homeroom_server.catalogue import Catalogue
 from homeroom_server.endpoints import acknowledge, get, is_data_available, reconcile, submit
 from homeroom_server.openapi.answers import SCHEMAS
+from homeroom_server.openapi.links import EVERYTHING, LINKS
+from homeroom_server.rule_set import ANY_ID
 
 Json = dict[str, Any]
 
@@ -22,6 +30,15 @@ _WITH_BODY = (Code.NOT_OF_SCHEMA, Code.NOT_STRUCTURED, Code.TOO_LARGE)
 _OF_A_TYPE = (Code.UNKNOWN_TYPE, Code.UNEXPECTED_YEAR, Code.YEAR_MISSING)
 _OF_A_VERSION = (Code.NODE_BEHIND, Code.OTHER_HISTORY)
 _VERSION: Json = {"type": "integer", "minimum": 0, "maximum": CORE_VERSION_MAX}
+_FORMS: Mapping[str, Json] = {
+    "id": {
+        "type": "string",
+        "pattern": f"^{ANY_ID.pattern}$",
+        "description": "A code of this form, an ASN (nine digits) or a UUID, as the type has it.",
+    },
+    "notificationType": {"type": "string", "pattern": f"^(?:{NOTIFICATION_TYPE.pattern})$"},
+}
+"""What requests are held against only once their type is known: the form that all types have in common."""
 
 
 def document(catalogue: Catalogue, school_year: int) -> Json:
@@ -32,7 +49,7 @@ def document(catalogue: Catalogue, school_year: int) -> Json:
         "in": "path",
         "required": True,
         "description": "A type of the catalogue, with its school year where it has one: CourseEnrolment.2027.",
-        "schema": {"type": "string", "examples": names},
+        "schema": {**_FORMS["notificationType"], "examples": names},
     }
     return {
         "openapi": "3.1.0",
@@ -100,13 +117,6 @@ def _submit() -> Json:
             "schema": {"type": "string", "format": "uuid"},
         }
     )
-    operation["responses"]["200"]["links"] = {
-        "getWhatWasSubmitted": {
-            "operationId": "get",
-            "parameters": {"notificationType": "$request.path.notificationType"},
-            "requestBody": {"records": [{"id": "$response.body#/results/0/id"}]},
-        }
-    }
     return operation
 
 
@@ -118,9 +128,8 @@ def _acknowledge() -> Json:
 
 
 def _reconcile() -> Json:
-    everything = {"from": None, "to": None, "count": 0, "fingerprint": "0" * 32}
     codes = (*_ALL_CALLS, *_WITH_BODY, *_OF_A_TYPE, *_OF_A_VERSION)
-    asked = {"maxCoreVersion": 0, "ranges": [everything]}
+    asked = {"maxCoreVersion": 0, "ranges": [EVERYTHING]}
     return _operation("reconcile", "Repair, by ranges of ids", "Comparison", codes, reconcile.REQUEST, asked)
 
 
@@ -166,10 +175,24 @@ def _operation(
             **_problems(codes),
         },
     }
+    if name in LINKS:
+        operation["responses"]["200"]["links"] = LINKS[name]
     if request is not None:
-        content = {"application/json": {"schema": dict(request), "examples": {"usual": {"value": asked}}}}
+        content = {"application/json": {"schema": _with_forms(request), "examples": {"usual": {"value": asked}}}}
         operation["requestBody"] = {"required": True, "content": content}
     return operation
+
+
+def _with_forms(schema: Any) -> Any:
+    """The schema, with the forms of ids and of types' names wherever it takes one."""
+    if isinstance(schema, list | tuple):
+        return [_with_forms(each) for each in schema]
+    if not isinstance(schema, Mapping):
+        return schema
+    return {
+        name: _FORMS[name] if name in _FORMS and part == {"type": "string"} else _with_forms(part)
+        for name, part in schema.items()
+    }
 
 
 def _problems(codes: Sequence[Code]) -> Json:
