@@ -88,7 +88,7 @@ def postgres_url() -> Iterator[str]:
 
 
 async def hurry(postgres_url: str) -> None:
-    """These databases need not outlive the machine, and a database that goes takes a checkpoint along: a second each."""
+    """These databases need not outlive the machine. Each that goes has a checkpoint: a second, were it on the disk."""
     connection = await asyncpg.connect(postgres_url)
     for setting in ("fsync", "full_page_writes"):
         await connection.execute(f"alter system set {setting} = off")
