@@ -23,6 +23,7 @@ FLOORS = [
     "edge.door",
     "edge.turns",
     "edge.patience",
+    "edge.refusing",
     "json_schema",
     "rule_set",
     "status.rules",

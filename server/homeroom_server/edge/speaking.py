@@ -8,16 +8,16 @@ from functools import partial
 from typing import Any, cast
 
 import httptools
-import orjson
 from uvicorn import Config
 from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.flow_control import FlowControl
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.protocols.utils import is_ssl
 from uvicorn.server import ServerState
 
 from homeroom_server.edge.door import Counted, Door
 from homeroom_server.edge.patience import Patience
+from homeroom_server.edge.refusing import refusal_of
 from homeroom_server.edge.turns import Turns
 from homeroom_server.endpoints.parked import PARK_EXTENSION
 from homeroom_server.held.waiters import Held, Outlet
@@ -283,7 +283,7 @@ class Speaking(HttpToolsProtocol):
         self._desk.tally.refusals[limit] += 1
         is_body = self._headers_are_whole()
         if self._is_idle() if not is_body else not (self.cycle.response_started or self.pipeline):
-            self.transport.write(_answer(limit, getattr(self._desk.settings, limit)))
+            self.transport.write(refusal_of(limit, getattr(self._desk.settings, limit)))
         self.transport.close()
         self._desk.patience.forget(self)
         self._desk.patience.watch_taking(self.transport)
@@ -331,25 +331,3 @@ def address_of(transport: asyncio.Transport) -> str:
     """Of a connection's other end; empty on a socket that has none. uvloop keeps nothing of having been asked."""
     peer = transport.get_extra_info("peername")
     return str(peer[0]) if isinstance(peer, tuple) else ""
-
-
-_REASONS = {
-    "header_bytes_max": (431, "The headers are too large", "send less than {} bytes of headers", "fix"),
-    "header_seconds_max": (408, "The request was not whole in time", "send its headers within {:g} seconds", "retry"),
-    "body_seconds_max": (408, "The request was not whole in time", "send its body within {:g} seconds", "retry"),
-}
-
-
-def _answer(limit: str, value: float) -> bytes:
-    """Outside the protocol, as what was sent is no request yet: without one of its codes."""
-    status, title, detail, action = _REASONS[limit]
-    document = {
-        "type": "about:blank",
-        "status": status,
-        "title": title,
-        "detail": f"{detail.format(value)} ({limit})",
-        "action": action,
-    }
-    body = orjson.dumps(document)
-    head = b"content-type: application/problem+json\r\nconnection: close\r\ncontent-length: %d\r\n\r\n" % len(body)
-    return STATUS_LINE[status] + head + body
