@@ -35,61 +35,40 @@ FIRST = Place(datetime(1970, 1, 1, tzinfo=UTC), 0, "")
 LAST = Place(datetime(9999, 1, 1, tzinfo=UTC), 0, "")
 
 
+_BEYOND = """
+select c.since, c.record, c.pointer
+from subject s join feed f on f.number = s.feed cross join unnest($3::text[]) as w(stands)
+cross join lateral (
+    select c.since, c.record, c.pointer from conflict c
+    where c.subject = s.number and c.stands = w.stands::conflict_state
+      and ($4::text is null or c.pointer = $4) and ($5::bigint[] is null or c.record = any($5::bigint[]))
+      and (c.since, c.record, c.pointer) > ($6, $7, $8)
+    order by c.since asc, c.record asc, c.pointer asc limit $9
+) c
+where f.name = $1 and ($2::text is null or s.entity = $2)
+order by c.since asc, c.record asc, c.pointer asc limit $9
+"""
+_BACKWARDS = _BEYOND.replace(") > (", ") < (").replace(" asc", " desc")
+
+
 async def after(
     connection: Conn, feed: str, wanted: Wanted, stands: Sequence[str], place: Place, limit: int
 ) -> list[Place]:
     """The first ones behind a place. `stands`: of which; the work is that of so many rows, however many there are."""
-    rows = await connection.fetch(
-        """
-        select c.since, c.record, c.pointer
-        from subject s join feed f on f.number = s.feed cross join unnest($3::text[]) as w(stands)
-        cross join lateral (
-            select c.since, c.record, c.pointer from conflict c
-            where c.subject = s.number and c.stands = w.stands::conflict_state
-              and ($4::text is null or c.pointer = $4) and ($5::bigint[] is null or c.record = any($5::bigint[]))
-              and (c.since, c.record, c.pointer) > ($6, $7, $8)
-            order by c.since, c.record, c.pointer limit $9
-        ) c
-        where f.name = $1 and ($2::text is null or s.entity = $2)
-        order by c.since, c.record, c.pointer limit $9
-        """,
-        feed,
-        wanted.entity,
-        stands,
-        wanted.pointer,
-        wanted.records,
-        *place,
-        limit,
-    )
-    return [Place(*row.values()) for row in rows]
+    return await _beyond(connection, _BEYOND, feed, wanted, stands, place, limit)
 
 
 async def before(
     connection: Conn, feed: str, wanted: Wanted, stands: Sequence[str], place: Place, limit: int
 ) -> list[Place]:
     """The last ones before a place, the nearest first."""
-    rows = await connection.fetch(
-        """
-        select c.since, c.record, c.pointer
-        from subject s join feed f on f.number = s.feed cross join unnest($3::text[]) as w(stands)
-        cross join lateral (
-            select c.since, c.record, c.pointer from conflict c
-            where c.subject = s.number and c.stands = w.stands::conflict_state
-              and ($4::text is null or c.pointer = $4) and ($5::bigint[] is null or c.record = any($5::bigint[]))
-              and (c.since, c.record, c.pointer) < ($6, $7, $8)
-            order by c.since desc, c.record desc, c.pointer desc limit $9
-        ) c
-        where f.name = $1 and ($2::text is null or s.entity = $2)
-        order by c.since desc, c.record desc, c.pointer desc limit $9
-        """,
-        feed,
-        wanted.entity,
-        stands,
-        wanted.pointer,
-        wanted.records,
-        *place,
-        limit,
-    )
+    return await _beyond(connection, _BACKWARDS, feed, wanted, stands, place, limit)
+
+
+async def _beyond(
+    connection: Conn, query: str, feed: str, wanted: Wanted, stands: Sequence[str], place: Place, limit: int
+) -> list[Place]:
+    rows = await connection.fetch(query, feed, wanted.entity, stands, wanted.pointer, wanted.records, *place, limit)
     return [Place(*row.values()) for row in rows]
 
 
