@@ -74,9 +74,9 @@ class Postgres:
     def start(self) -> None:
         self._run("pg_ctl", "-w", "-t", "60", "-D", self._data, "-l", self._data + ".log", "-s", "start")
 
-    def stop(self) -> None:
-        """In good order: what it has committed reaches its standbys."""
-        self._run("pg_ctl", "-w", "-D", self._data, "-m", "fast", "-s", "stop")
+    def stop(self, how: str = "fast") -> None:
+        """In good order, what it has committed reaches its standbys; or `immediate`, and it has to recover."""
+        self._run("pg_ctl", "-w", "-D", self._data, "-m", how, "-s", "stop")
 
     def kill(self) -> None:
         """kill -9 of the postmaster and of every process of it."""

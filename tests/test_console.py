@@ -111,6 +111,7 @@ async def test_who_guesses_has_to_wait_and_nobody_else(web: httpx.AsyncClient, c
     locked = await sign_in(web, "olga")
     assert locked.status_code == 429
     assert "try again in 15 minutes" in locked.text
+    assert locked.headers["Retry-After"] == "900"
     assert (await sign_in(web, "amir")).status_code == 303
     connection = await core_with_people.connect()
     await connection.execute("update sign_in_failure set failed_at = failed_at - interval '16 minutes'")

@@ -24,6 +24,7 @@ from homeroom_server.endpoints.snapshot import snapshot
 from homeroom_server.endpoints.submit import submit
 from homeroom_server.openapi.answering import openapi
 from homeroom_server.services import Services
+from homeroom_server.store.connection import AWAY
 
 _BUSY = {"/v1/is-data-available": is_data_available}
 _BUSY_OF_A_TYPE = {"/v1/get": get, "/v1/submit": submit}
@@ -45,11 +46,15 @@ class _Application(Starlette):
             response = await endpoint(request)
         except HomeroomError as failure:
             response = await problems.on_homeroom_error(request, failure)
-        except problems.DATABASE_AWAY as failure:
+        except AWAY as failure:
             response = await problems.on_database_away(request, failure)
+        except MemoryError as failure:
+            response = await problems.on_memory_error(request, failure)
         except Exception:
             answers[endpoint.__name__, 5] += 1
             raise
+        finally:
+            self.state.services.bodies.let_go(scope)
         if not isinstance(response, Parked):  # which is counted when it is answered
             answers[endpoint.__name__, response.status_code // 100] += 1
         await response(scope, receive, send)
@@ -66,6 +71,7 @@ class _Application(Starlette):
         try:
             await super().__call__(scope, receive, noting)
         finally:
+            self.state.services.bodies.let_go(scope)
             self.state.services.tally.answers[_service(scope), status // 100] += 1
 
 
@@ -107,7 +113,8 @@ def create_app(services: Services) -> Starlette:
         exception_handlers={
             HomeroomError: problems.on_homeroom_error,
             HTTPException: _on_http_error,
-            **dict.fromkeys(problems.DATABASE_AWAY, problems.on_database_away),
+            **dict.fromkeys(AWAY, problems.on_database_away),
+            MemoryError: problems.on_memory_error,
         },
     )
     app.state.services = services

@@ -9,7 +9,7 @@ import structlog
 
 from homeroom_server import erasure
 from homeroom_server.settings import Settings
-from homeroom_server.store import audit, calls, client_traffic, collection, records
+from homeroom_server.store import access_triggers, audit, calls, client_traffic, collection, records, triggers
 from homeroom_server.store import erasure as store
 from homeroom_server.store.connection import FAILURES
 
@@ -28,6 +28,7 @@ async def run(pool: asyncpg.Pool, settings: Settings) -> None:
     """Collect until cancelled; failures of the database wait for the next time."""
     while True:
         try:
+            await end_leases_of_tomorrow(pool)
             await collect_gone(pool, settings.retention_days)
             await forget_late_mentions(pool)
             await collect_calls(pool, settings.idempotency_days)
@@ -36,6 +37,14 @@ async def run(pool: asyncpg.Pool, settings: Settings) -> None:
         except FAILURES as failure:
             log.warning("collection waits", kind=type(failure).__name__)
         await anyio.sleep(_PAUSE_SECONDS)
+
+
+async def end_leases_of_tomorrow(pool: asyncpg.Pool) -> None:
+    """Take up what waits for a moment that a clock which was ahead has put off."""
+    async with pool.acquire() as connection:
+        ended = await triggers.make_overdue_due(connection) + await access_triggers.end_overlong_leases(connection)
+    if ended:
+        log.warning("the database's clock was ahead: what it had put off is due now", count=ended)
 
 
 async def collect_gone(pool: asyncpg.Pool, retention_days: int) -> None:

@@ -20,11 +20,12 @@ from homeroom_server.catalogue import Catalogue
 from homeroom_server.settings import Settings
 from homeroom_server.store import calls, erasure, records, triggers, types
 from homeroom_server.store.audit import Deed
-from homeroom_server.store.connection import Conn
+from homeroom_server.store.connection import AWAY, Conn
 from homeroom_server.store.records import CurrentRecord, RecordWrite, Showing
 from homeroom_server.store.triggers import Trigger
 from homeroom_server.store.types import Standing, TypeRow
 from homeroom_server.tally import Tally
+from homeroom_server.trouble import Troubles
 
 _ATTEMPTS_MAX = 4
 _PASSING = (
@@ -32,17 +33,6 @@ _PASSING = (
     asyncpg.DeadlockDetectedError,
     asyncpg.SerializationError,
     asyncpg.LockNotAvailableError,  # who stalls with the type's lock is ended by his own time-out meanwhile
-)
-_AWAY = (
-    OSError,  # time-outs included
-    asyncpg.InterfaceError,
-    asyncpg.InternalClientError,  # a connection on which time ran out while its answer came
-    asyncpg.PostgresConnectionError,
-    asyncpg.OperatorInterventionError,
-    asyncpg.InvalidTransactionStateError,  # the transaction ran into one of its time-outs
-    asyncpg.LockNotAvailableError,  # however often it was tried
-    asyncpg.InsufficientResourcesError,
-    asyncpg.ReadOnlySQLTransactionError,
 )
 
 log = structlog.get_logger()
@@ -146,9 +136,11 @@ class Committer:
         catalogue: Catalogue,
         settings: Settings,
         tally: Tally,
+        troubles: Troubles,
     ) -> None:
         self._pool = pool
         self._tally = tally
+        self._troubles = troubles
         self._tasks = tasks
         self._announce = announce
         self._catalogue = catalogue
@@ -207,8 +199,9 @@ class Committer:
         try:
             done = await self._attempt(batch)
             moved += [] if done is None else [done]
-        except _AWAY as failure:
-            log.warning("commit failed", kind=type(failure).__name__, changes=len(batch))
+        except AWAY as failure:
+            advice = self._troubles.met(failure)
+            log.warning("commit failed", kind=type(failure).__name__, reason=advice, changes=len(batch))
             for waiting in batch:
                 waiting.outcome = error(
                     Code.CORE_NOT_AVAILABLE,

@@ -4,7 +4,7 @@ import os
 import subprocess
 import time
 import warnings
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import asyncpg
 
-from homeroom_server.fair_pool import FairPool
+from homeroom_server.lending import BoundedPool, Connect
 from homeroom_server.primary import Primary
 from homeroom_server.settings import Settings
 from homeroom_server.store import schema
@@ -36,9 +36,6 @@ _CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
 _APPLICATION = "homeroom"
 _START_ATTEMPTS_MAX = 5
 _FEED_CONNECTIONS_MAX = 2
-
-Connect = Callable[..., Coroutine[Any, Any, asyncpg.Connection]]
-"""Opens a connection; takes what asyncpg.connect takes, the URL apart."""
 
 
 class DatabaseError(Exception):
@@ -252,21 +249,16 @@ async def open_write_pool(connect: Connect, settings: Settings) -> AsyncIterator
 async def _open_pool(
     connect: Connect, size_max: int, seconds_max: float, session: Mapping[str, int | str]
 ) -> AsyncIterator[asyncpg.Pool]:
-    async def keep(connection: object) -> None:
-        """Nothing in a session outlives its transaction, so there is nothing to reset."""
-
-    async with FairPool(
-        connect=connect,
-        min_size=0,
-        max_size=size_max,
+    async with BoundedPool(
+        connect,
+        seconds_max,
+        size_max,
         timeout=10,
-        command_timeout=seconds_max,
         server_settings={
             "application_name": _APPLICATION,
             "jit": "off",
             **{name: str(value) for name, value in session.items()},
         },
-        reset=keep,
     ) as pool:
         yield pool
 

@@ -1,5 +1,6 @@
 """What moved? Learns of commits on any node, finds the streams concerned, wakes who waits for them."""
 
+import math
 from collections.abc import Awaitable, Callable, Mapping
 
 import anyio
@@ -18,9 +19,12 @@ from homeroom_server.reading import Reading
 from homeroom_server.store import announcements, registry, streams, types
 from homeroom_server.store.connection import FAILURES
 from homeroom_server.store.types import Position, TypeRow
+from homeroom_server.trouble import advice_on
 
 OTHER_HISTORY = "the database's history changed during this call; ask again"
 _RECORDS_PER_READ_MAX = 10_000
+_LOOK_POLLS_MAX = 5
+"""While a look takes longer than so many polls, the database is too slow to be called ready."""
 _PAUSE_SECONDS_MIN, _PAUSE_SECONDS_MAX = 0.001, 0.05
 """Between two looks at a standby that does not show yet what was announced."""
 
@@ -56,7 +60,19 @@ class Feed:
         self._signalled = anyio.Event()
         self._look_now = anyio.Event()
         self._advanced = anyio.Event()
-        self.alive = False
+        self._trouble = "it has not begun"
+        self._looking_since = math.inf
+
+    @property
+    def trouble(self) -> str:
+        """Why the database cannot be read; empty: it can."""
+        if anyio.current_time() - self._looking_since > _LOOK_POLLS_MAX * self._poll_seconds:
+            return advice_on(TimeoutError())
+        return self._trouble
+
+    @property
+    def alive(self) -> bool:
+        return not self.trouble
 
     @property
     def behind_seconds(self) -> float:
@@ -84,7 +100,7 @@ class Feed:
             await streams.read_moved(connection, {}, _RECORDS_PER_READ_MAX)  # planned before anybody waits for it
         await self._directory.refresh()
         await self._look()
-        self.alive = True
+        self._trouble = ""
 
     def signal(self, moved: Moved) -> None:
         """This node has committed a batch."""
@@ -141,12 +157,14 @@ class Feed:
             with anyio.move_on_after(self._poll_seconds):
                 await self._look_now.wait()
             self._look_now = anyio.Event()
+            self._looking_since = anyio.current_time()
             try:
                 await self._look()
-                self.alive = True
+                self._trouble = ""
             except FAILURES as failure:
-                self.alive = False
-                log.warning("the database is away", kind=type(failure).__name__)
+                self._trouble = advice_on(failure)
+                log.warning("the database is away", kind=type(failure).__name__, reason=self._trouble)
+            self._looking_since = math.inf
 
     async def _look(self) -> None:
         async with self._connections.acquire() as connection:

@@ -24,6 +24,7 @@ _REFUSING = (
     "header_seconds_max",
     "body_seconds_max",
     "body_bytes_max",
+    "bodies_bytes_max",
     "stalled_seconds_max",
     "turns_waiting_max",
     "turn_seconds_max",
@@ -108,6 +109,7 @@ def _in_use(services: Services) -> Mapping[str, float]:
         "requests_at_once_max": services.turns.at_once,
         "held_requests_per_client_max": services.waiters.held_by_one,
         "held_requests_per_node_max": services.waiters.held,
+        "bodies_bytes_max": services.bodies.bytes_in_hand,
         "writes_waiting_max": services.committer.waiting,
         "bulk_readers_max": services.bulk_readers.admitted,
     }

@@ -1,19 +1,16 @@
 """Errors as `application/problem+json` (RFC 9457): the one place where an exception becomes an answer."""
 
-import random
-
-import asyncpg
 import orjson
 import structlog
 from starlette.requests import Request
 from starlette.responses import Response
 
 from homeroom.errors import Code, HomeroomError, error
-from homeroom_server.endpoints.requests import CLIENT
+from homeroom_server.endpoints.requests import CLIENT, retry_after
 from homeroom_server.services import Services
 
 _FAULTS_SHOWN_MAX = 1_000
-_RETRY_AFTER_SECONDS = (1, 5)
+DATABASE_AWAY = "the database cannot be reached, or did not do in time what was asked; try again"
 
 log = structlog.get_logger()
 
@@ -31,7 +28,7 @@ def problem_response(failure: HomeroomError, epoch: str) -> Response:
     }
     headers = {"Homeroom-Epoch": epoch} if epoch else {}
     if failure.status in (429, 503):
-        headers["Retry-After"] = str(random.randint(*_RETRY_AFTER_SECONDS))
+        headers |= retry_after()
     if failure.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
     return Response(orjson.dumps(document), failure.status, headers, "application/problem+json")
@@ -47,17 +44,14 @@ async def on_homeroom_error(request: Request, failure: Exception) -> Response:
 
 
 async def on_database_away(request: Request, failure: Exception) -> Response:
-    log.warning("the database is away", kind=type(failure).__name__, path=request.url.path)
-    away = error(Code.CORE_NOT_AVAILABLE, "the database cannot be reached; try again")
-    return problem_response(away, request.app.state.services.feed.epoch)
+    services: Services = request.app.state.services
+    advice = services.troubles.met(failure)
+    log.warning("the database is away", kind=type(failure).__name__, reason=advice, path=request.url.path)
+    return problem_response(error(Code.CORE_NOT_AVAILABLE, DATABASE_AWAY), services.feed.epoch)
 
 
-DATABASE_AWAY = (
-    OSError,
-    asyncpg.InterfaceError,
-    asyncpg.InternalClientError,  # a connection on which time ran out while its answer came
-    asyncpg.PostgresConnectionError,
-    asyncpg.OperatorInterventionError,
-    asyncpg.InsufficientResourcesError,
-    asyncpg.SerializationError,  # a standby ends a read that stands in the way of what it replays
-)
+async def on_memory_error(request: Request, failure: Exception) -> Response:
+    """What the call had taken is free again by now."""
+    log.error("out of memory", path=request.url.path)
+    scarce = error(Code.CORE_NOT_AVAILABLE, "this node is short of memory; try again, with less at once")
+    return problem_response(scarce, request.app.state.services.feed.epoch)

@@ -19,6 +19,7 @@ from homeroom_server.settings import Settings
 from homeroom_server.store import pulse
 from homeroom_server.store.connection import FAILURES
 from homeroom_server.store.pulse import NodeRow, Point, Sample
+from homeroom_server.trouble import Troubles
 
 SAMPLE_SECONDS = 2.0
 SILENT_SECONDS = 15
@@ -53,6 +54,7 @@ class Pulse:
         waiters: Waiters,
         committer: Committer,
         settings: Settings,
+        troubles: Troubles,
     ) -> None:
         self._pool = pool
         self._connections = reading.connections_to_primary("console")  # a standby that trails would show it late
@@ -60,6 +62,7 @@ class Pulse:
         self._bookmarks = bookmarks
         self._waiters = waiters
         self._committer = committer
+        self._troubles = troubles
         self._watchers_max = settings.console_watchers_max
         self._node = uuid4()
         self._name = f"{socket.gethostname()}:{settings.port}/{os.getpid()}"
@@ -118,7 +121,7 @@ class Pulse:
                     if beats % _BEATS_BETWEEN_COLLECTIONS == 1:
                         await self._forget()
                 except FAILURES as failure:
-                    log.warning("a pulse was lost", kind=type(failure).__name__)
+                    log.warning("a pulse was lost", kind=type(failure).__name__, reason=self._troubles.met(failure))
         finally:
             with anyio.move_on_after(_LEAVE_SECONDS_MAX, shield=True):
                 await self._leave()

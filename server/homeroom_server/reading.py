@@ -16,6 +16,7 @@ from asyncpg.pool import PoolAcquireContext
 
 from homeroom_server import database
 from homeroom_server.held.bookmarks import Bookmarks
+from homeroom_server.lending import Connect
 from homeroom_server.primary import Primary
 from homeroom_server.settings import Settings
 from homeroom_server.store import types
@@ -157,7 +158,7 @@ async def open_reading(primary: Primary, settings: Settings, bookmarks: Bookmark
     sizes = database.PoolSizes.usually(settings)
     async with AsyncExitStack() as stack:
 
-        async def opened(name: str, connect: database.Connect, sizes: database.PoolSizes, *, is_primary: bool) -> Place:
+        async def opened(name: str, connect: Connect, sizes: database.PoolSizes, *, is_primary: bool) -> Place:
             pools: dict[Lane, asyncpg.Pool] = {
                 "usual": await stack.enter_async_context(database.open_read_pool(connect, settings, sizes.usual)),
                 "bulk": await stack.enter_async_context(database.open_read_pool(connect, settings, sizes.bulk)),
@@ -189,7 +190,7 @@ def covers(position: Position, other: Position) -> bool:
     return all(watermarks.get(row.number, -1) >= row.watermark for row in other.types)
 
 
-def _caught_up(connect: database.Connect, bookmarks: Bookmarks, seconds_max: float) -> database.Connect:
+def _caught_up(connect: Connect, bookmarks: Bookmarks, seconds_max: float) -> Connect:
     """Connections that show all that this node has told by the time they are made; TimeoutError if it takes longer."""
 
     async def connected(*arguments: object, **options: object) -> asyncpg.Connection:

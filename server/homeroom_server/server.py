@@ -1,5 +1,6 @@
 """One node as a process: uvicorn over the application, with an end that leaves nobody hanging."""
 
+import asyncio
 import gc
 import resource
 import signal
@@ -7,6 +8,7 @@ import socket
 import ssl
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from types import FrameType
 
 import structlog
@@ -36,6 +38,26 @@ class _DrainingServer(uvicorn.Server):
         super().__init__(config)
         self._services = services
         self._parking = parking
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """As uvicorn's, on these sockets, with a time in which TLS has to be agreed upon."""
+        await self.lifespan.startup()
+        config = self.config
+        protocol = partial(
+            config.http_protocol_class,
+            config=config,
+            server_state=self.server_state,
+            app_state=self.lifespan.state,  # type: ignore[call-arg]  # of a protocol class, which it may be
+        )
+        seconds = self._services.settings.tls_handshake_seconds_max if config.ssl is not None else None
+        loop = asyncio.get_running_loop()
+        self.servers = [
+            await loop.create_server(
+                protocol, sock=each, ssl=config.ssl, ssl_handshake_timeout=seconds, backlog=config.backlog
+            )
+            for each in sockets or ()
+        ]
+        self.started = True
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """End in good order and no other way, so that what was opened around the server is closed too."""

@@ -16,6 +16,7 @@ from homeroom_server.admission import Admission
 from homeroom_server.audit import Audit
 from homeroom_server.auth import Directory
 from homeroom_server.availability import Availability
+from homeroom_server.bodies import Bodies
 from homeroom_server.catalogue import Catalogue, load_catalogue
 from homeroom_server.client_streams import ClientStreams
 from homeroom_server.client_traffic import ClientTraffic
@@ -37,6 +38,7 @@ from homeroom_server.settings import Settings
 from homeroom_server.single_flight import Paced, SingleFlight
 from homeroom_server.status.processor import Processor
 from homeroom_server.tally import Tally
+from homeroom_server.trouble import Troubles
 
 _LOOK_FOR_KEYS_SECONDS = 0.05
 """Between two looks for keys that a node does not know: so seldom, however many of them are sent."""
@@ -70,7 +72,9 @@ class Services:
     key_uses: KeyUses
     peers: Peers
     tally: Tally
+    troubles: Troubles
     rates: Rates
+    bodies: Bodies
     door: Door
     turns: Turns
     write_pool: asyncpg.Pool
@@ -90,6 +94,7 @@ async def open_services(settings: Settings, database_url: str) -> AsyncIterator[
     primary = Primary(database_url)
     bookmarks = Bookmarks()
     tally = Tally()
+    troubles = Troubles()
     peers = Peers(networks(settings.proxies), settings.client_certificate_header)
     async with (
         open_reading(primary, settings, bookmarks) as reading,
@@ -123,7 +128,7 @@ async def open_services(settings: Settings, database_url: str) -> AsyncIterator[
                 access_worker.wake()
             await feed.announce(moved)
 
-        committer = Committer(write_pool, tasks, announce, catalogue, settings, tally)
+        committer = Committer(write_pool, tasks, announce, catalogue, settings, tally, troubles)
         processor = Processor(write_pool, committer, catalogue, settings)
         access_worker = AccessWorker(write_pool, catalogue, settings, announce)
         client_streams = ClientStreams(write_pool)
@@ -152,14 +157,16 @@ async def open_services(settings: Settings, database_url: str) -> AsyncIterator[
             key_uses,
             peers,
             tally,
+            troubles,
             Rates(settings.calls_per_client_per_second_max, tally),
+            Bodies(settings.bodies_bytes_max, tally),
             Door(settings, peers, tally),
             Turns(settings, tally),
             write_pool,
             committer,
             processor,
             access_worker,
-            Pulse(write_pool, reading, bookmarks, waiters, committer, settings),
+            Pulse(write_pool, reading, bookmarks, waiters, committer, settings, troubles),
         )
         await _start(services, tasks, primary, write_pool)
         yield services

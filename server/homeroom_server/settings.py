@@ -22,6 +22,7 @@ _ONE_OR_MORE = {
     "header_seconds_max",
     "body_seconds_max",
     "stalled_seconds_max",
+    "tls_handshake_seconds_max",
     "requests_at_once_max",
     "read_connections_max",
     "write_connections_max",
@@ -57,6 +58,9 @@ class Settings:
     tls_key: str = ""
     """A PEM file; empty if the certificate's file holds the key too."""
 
+    tls_handshake_seconds_max: float = 10.0
+    """Until TLS is agreed upon a connection counts towards no limit."""
+
     tls_client_authority: str = ""
     """A PEM file of authorities: clients are asked for a certificate, and one that none of these has signed is refused.
 
@@ -82,6 +86,8 @@ class Settings:
     """A connection whose client takes nothing of what it was sent for so long is cut."""
     body_bytes_max: int = 8 * 1024 * 1024
     """Of a body as it comes, and of what is in it if it was compressed."""
+    bodies_bytes_max: int = 128 * 1024 * 1024
+    """Of all calls in hand together, those up to 64 KiB apart; beyond it they are told to come again."""
     calls_per_client_per_second_max: int = 1_000
     """On this node, twice that in a burst. 0: no limit."""
     turns_waiting_max: int = 10_000

@@ -7,6 +7,7 @@ from homeroom_merge.console.frame.forms import RefusedFormError, form_of
 from homeroom_server import people
 from homeroom_server.console.rendering import pages
 from homeroom_server.console.visit import COOKIE, Visit, address_of, services_of, to_primary
+from homeroom_server.endpoints.requests import retry_after
 from homeroom_server.people import SignInRefusedError
 
 HOME = "/console"
@@ -28,10 +29,12 @@ async def sign_in(request: Request) -> Response:
         async with to_primary(request).acquire() as connection:
             signed_in = await people.sign_in(connection, name, form.get("password", ""), address_of(request))
     except SignInRefusedError as refused:
-        said = "The name or the password is wrong."
-        if refused.wait_minutes:
-            said = f"Too many wrong passwords: try again in {refused.wait_minutes} minutes."
-        return _page(429 if refused.wait_minutes else 401, next=place, name=name[:100], refused=said)
+        if not refused.wait_minutes:
+            return _page(401, next=place, name=name[:100], refused="The name or the password is wrong.")
+        said = f"Too many wrong passwords: try again in {refused.wait_minutes} minutes."
+        response = _page(429, next=place, name=name[:100], refused=said)
+        response.headers.update(retry_after(refused.wait_minutes * 60))
+        return response
     response = RedirectResponse(place, 303)
     is_secure = services_of(request).peers.is_secure(request)
     response.set_cookie(COOKIE, signed_in.token, path="/console", secure=is_secure, httponly=True, samesite="lax")

@@ -12,10 +12,11 @@ from homeroom_merge.console.frame.forms import Form, RefusedFormError, our_form_
 from homeroom_merge.console.frame.visiting import Visitor
 from homeroom_server import people
 from homeroom_server.console.rendering import pages
+from homeroom_server.endpoints.requests import retry_after
 from homeroom_server.people import PersonRole
-from homeroom_server.problems import DATABASE_AWAY
 from homeroom_server.reading import Connections
 from homeroom_server.services import Services
+from homeroom_server.store.connection import AWAY
 from homeroom_server.store.people import SessionRow
 
 COOKIE = "homeroom_console"
@@ -77,9 +78,12 @@ def for_people(shown: Shown) -> Callable[[Request], Awaitable[Response]]:
             if session is None:
                 return to_sign_in(request)
             return await shown(Visit(request, session))
-        except DATABASE_AWAY:
-            text = "The database cannot be reached at the moment. Try again soon; nothing was changed."
-            return pages().message(None, 503, "The database is away", text)
+        except AWAY as failure:
+            services_of(request).troubles.met(failure)
+            text = "The database cannot be reached or is too slow at the moment. Try again soon; nothing was changed."
+            response = pages().message(None, 503, "The database is away", text)
+            response.headers.update(retry_after())
+            return response
         except RefusedFormError:
             text = "Nothing was done. Go back, load the page again, and try once more."
             return pages().message(None, 403, "That form was not ours", text)

@@ -1,6 +1,9 @@
 """Who may connect: so many of one address, and so many in all that open files never run out."""
 
 import resource
+from time import monotonic
+
+import structlog
 
 from homeroom_server.peers import Peers
 from homeroom_server.settings import Settings
@@ -8,6 +11,9 @@ from homeroom_server.tally import Tally
 
 _FILES_KEPT = 256
 """Open files for everything else: the database, the listening socket, logs."""
+_SAID_EVERY_SECONDS = 60.0
+
+log = structlog.get_logger()
 
 
 class Counted:
@@ -30,6 +36,7 @@ class Door:
         self.connections_max = settings.connections_max or _files_allowed()
         self.connections = 0
         self._addresses: dict[bytes, Counted] = {}
+        self._to_be_said_at = 0.0
 
     @property
     def most_of_one(self) -> int:
@@ -41,6 +48,7 @@ class Door:
         if self.connections < self.connections_max:
             return False
         self._tally.refusals["connections_max"] += 1
+        self._say()
         return True
 
     def enter(self, address: str) -> Counted | None:
@@ -55,6 +63,16 @@ class Door:
         counted.connections += 1
         self.connections += 1
         return counted
+
+    def _say(self) -> None:
+        """That it is full, now and then: whoever is refused comes again, and a line for each would fill a disk."""
+        if monotonic() >= self._to_be_said_at:
+            self._to_be_said_at = monotonic() + _SAID_EVERY_SECONDS
+            log.warning(
+                "this node is full: add nodes, or raise connections_max and the limit on open files (LimitNOFILE)",
+                connections_max=self.connections_max,
+                refused=self._tally.refusals["connections_max"],
+            )
 
     def leave(self, counted: Counted) -> None:
         """A connection was lost."""

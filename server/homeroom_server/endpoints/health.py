@@ -6,6 +6,7 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
+from homeroom_server.endpoints.requests import retry_after
 from homeroom_server.services import Services
 
 
@@ -15,21 +16,26 @@ async def healthz(request: Request) -> Response:
 
 
 async def readyz(request: Request) -> Response:
-    """200 while this node reaches its database and does not drain, else 503 with the reason."""
+    """200 while this node can read its database and does not drain, else 503 with the reason.
+
+    `troubles`: what did not work of late, such as writes to a database that only reads.
+    """
     services: Services = request.app.state.services
     reasons = []
     if services.waiters.draining:
         reasons.append("draining")
     if services.reading.trouble:
         reasons.append(services.reading.trouble)
-    elif not services.feed.alive:
-        reasons.append("the database cannot be reached")
+    elif services.feed.trouble:
+        reasons.append(services.feed.trouble)
     body = {
         "status": "not ready" if reasons else "ready",
         "reasons": reasons,
+        "troubles": services.troubles.of_late,
         "epoch": services.feed.epoch,
         "reads": services.reading.place.name,
         "held": services.waiters.held,
         "pid": os.getpid(),
     }
-    return Response(orjson.dumps(body), 503 if reasons else 200, media_type="application/json")
+    headers = retry_after() if reasons else {}
+    return Response(orjson.dumps(body), 503 if reasons else 200, headers, media_type="application/json")

@@ -1,9 +1,11 @@
 """What every endpoint does with a request: who calls, what was sent, and every fault in it."""
 
+import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import anyio
 import anyio.to_thread
 import orjson
 from starlette.requests import ClientDisconnect, Request
@@ -12,6 +14,7 @@ from starlette.responses import Response
 from homeroom.errors import Code, Fault, HomeroomError, error
 from homeroom.protocol import CORE_VERSION_MAX
 from homeroom_server.auth import Caller, Role
+from homeroom_server.bodies import Bodies
 from homeroom_server.catalogue import TypeDefinition
 from homeroom_server.endpoints import compression
 from homeroom_server.json_schema import Validator, schema_faults
@@ -21,6 +24,11 @@ from homeroom_server.services import Services
 EPOCH_HEADER = "Homeroom-Epoch"
 CLIENT = "homeroom.client"
 """In a request's scope: the number of the client that calls, once it is known."""
+_inflating = anyio.CapacityLimiter(4)
+"""So many bodies at once, each into a buffer of the limit's size."""
+_RETRY_AFTER_SECONDS = (1, 5)
+_NO_MEMORY = "Not enough memory"
+"""As orjson says it, which takes the fault for the body's."""
 VERSION_SCHEMA = {"type": "integer", "minimum": 0, "maximum": CORE_VERSION_MAX}
 
 
@@ -82,26 +90,30 @@ async def read_body(request: Request, bytes_max: int) -> bytes:
     """The body, inflated if it was compressed.
 
     Raises FixRequest 3003 over `bytes_max`, before reading it where its length is announced, 3002 if it cannot be
-    inflated, or never came whole.
+    inflated, or never came whole; RetryLater 2001 if the node has too many large ones in hand.
     """
+    bodies: Bodies = request.app.state.services.bodies
     inflate = compression.inflating([value for name, value in request.scope["headers"] if name == b"content-encoding"])
     announced = header(request, b"content-length") or "0"
     if not announced.isdigit() or int(announced) > bytes_max:
         raise _too_large(request, bytes_max)
+    bodies.expect(request.scope, int(announced))
     chunks = bytearray()
     try:
         async for chunk in request.stream():
             chunks += chunk
             if len(chunks) > bytes_max:
                 raise _too_large(request, bytes_max)
+            bodies.hold(request.scope, len(chunks))
     except ClientDisconnect as gone:
         raise error(Code.NOT_STRUCTURED, "the connection ended before the body did") from gone
     body = bytes(chunks)
     if inflate is None:
         return body
-    inflated = await anyio.to_thread.run_sync(inflate, body, bytes_max)
+    inflated = await anyio.to_thread.run_sync(inflate, body, bytes_max, limiter=_inflating)
     if inflated is None:
         raise _too_large(request, bytes_max)
+    bodies.hold(request.scope, len(body) + len(inflated))
     return inflated
 
 
@@ -110,11 +122,18 @@ def _too_large(request: Request, bytes_max: int) -> HomeroomError:
     return error(Code.TOO_LARGE, f"the body is over {bytes_max} bytes (body_bytes_max)")
 
 
+def retry_after(seconds: int | None = None) -> dict[str, str]:
+    """The header of a 429 or 503; unless the seconds are known, with chance in it, so that nobody comes in step."""
+    return {"Retry-After": str(random.randint(*_RETRY_AFTER_SECONDS) if seconds is None else seconds)}
+
+
 def parse_json(body: bytes) -> Any:
-    """The JSON document of a body; raises FixRequest 3002 if it is none."""
+    """The JSON document of a body; raises FixRequest 3002 if it is none, MemoryError if there is no room for it."""
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError as fault:
+        if fault.msg.startswith(_NO_MEMORY):
+            raise MemoryError from fault
         raise error(Code.NOT_STRUCTURED, f"the body is no JSON: {fault.msg} at character {fault.pos}") from fault
 
 

@@ -60,11 +60,24 @@ async def submit(request: Request) -> Response:
         detail = f"{definition.name} is calculated from {definition.source} and cannot be submitted"
         raise error(Code.UNKNOWN_TYPE, detail)
     body = await requests.read_body(request, services.settings.body_bytes_max)
+    submission = _submission(request, services, caller, notification_type, definition, body)
+    del body  # large ones are not kept for as long as the commit takes
+    return requests.json_response(*await services.committer.commit(submission))
+
+
+def _submission(
+    request: Request,
+    services: Services,
+    caller: Caller,
+    notification_type: NotificationType,
+    definition: TypeDefinition,
+    body: bytes,
+) -> Submission:
+    """What was submitted; raises FixRequest."""
     call = _call_key(requests.header(request, b"idempotency-key"), caller, notification_type, body)
     document = requests.parse_json(body)
     check_depth(services.tally, body, document)
-    submission = _parse(document, services, caller, notification_type, definition, call)
-    return requests.json_response(*await services.committer.commit(submission))
+    return _parse(document, services, caller, notification_type, definition, call)
 
 
 def _call_key(header: str | None, caller: Caller, notification_type: NotificationType, body: bytes) -> CallKey | None:

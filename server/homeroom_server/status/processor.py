@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 import anyio
@@ -19,7 +19,7 @@ from homeroom_server.record_types import RecordTypes
 from homeroom_server.rule_set import Alert, Related, RuleSet, Source
 from homeroom_server.settings import Settings
 from homeroom_server.status.calculation import CalculatedStatus, Calculation
-from homeroom_server.store import triggers
+from homeroom_server.store import associations, triggers
 from homeroom_server.store.connection import FAILURES
 from homeroom_server.store.triggers import SourceRecord, Trigger
 
@@ -87,8 +87,9 @@ class Processor:
             await self._raise_dependants(connection, claimed)
             batch = _Batch(by_key, sources)
             related = await self._read_related(connection, batch)
+            today = await associations.today(connection, self._time_zone.key)
             await self._finish_without_status(connection, batch)
-        for notification_type, statuses in self._calculate(batch, related).items():
+        for notification_type, statuses in self._calculate(batch, related, today).items():
             await self._committer.commit(Calculation(notification_type, statuses))
         return len(claimed)
 
@@ -156,10 +157,10 @@ class Processor:
         self,
         batch: _Batch,
         related: tuple[dict[tuple[str, str], Source], dict[tuple[str, str], list[Source]]],
+        today: date,
     ) -> dict[NotificationType, list[CalculatedStatus]]:
         """The statuses of a batch by status type. A rule that fails leaves its trigger for later and says so."""
         referenced, by_student = related
-        today = datetime.now(self._time_zone).date()
         results: dict[NotificationType, list[CalculatedStatus]] = defaultdict(list)
         for record in batch.sources:
             rules = self._rules(record)

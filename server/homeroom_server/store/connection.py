@@ -14,6 +14,29 @@ FAILURES = (
 )
 """What a task that lives as long as its node takes for bad weather: said, and tried again."""
 
+STALLED = (
+    TimeoutError,
+    asyncpg.QueryCanceledError,
+    asyncpg.LockNotAvailableError,
+    asyncpg.TransactionTimeoutError,
+    asyncpg.IdleInTransactionSessionTimeoutError,
+)
+"""It did not do in time what it was asked."""
+
+AWAY = (
+    *STALLED,
+    OSError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.InvalidTransactionStateError,  # the transaction ran into a time-out, or may not write
+    asyncpg.SerializationError,  # a standby ends a read that stands in the way of what it replays
+    asyncpg.PostgresSystemError,  # its disk fails
+)
+"""What a caller is told to try again for: it is the database's fault, or its machine's."""
+
 
 async def connections_allowed(connection: Conn) -> int:
     """How many sessions PostgreSQL takes beside those that it reserves."""

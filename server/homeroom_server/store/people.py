@@ -150,6 +150,7 @@ async def failures(connection: Conn, name: str, address: str, minutes: int) -> t
         """
         select count(*) filter (where name = $1) as of_name, count(*) as of_all from sign_in_failure
         where address = $2 and failed_at > now() - make_interval(mins => $3)
+          and failed_at < now() + make_interval(mins => $3)  -- or a clock that was ahead would bar its people for long
         """,
         name,
         address,

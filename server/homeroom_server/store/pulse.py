@@ -124,10 +124,10 @@ async def forget(connection: Conn) -> None:
 
 
 async def read_nodes(connection: Conn, silent_seconds: int) -> list[NodeRow]:
-    """As each last was; who is heard of comes first, by name."""
+    """As each last was; who is heard of comes first, by name. What was heard in times to come was a wrong clock's."""
     rows = await connection.fetch(
         """
-        select n.name, n.started_at, n.heard_at, n.heard_at > now() - make_interval(secs => $1) as is_heard,
+        select n.name, n.started_at, n.heard_at, abs(extract(epoch from now() - n.heard_at)) < $1 as is_heard,
                n.reads_from, n.behind, coalesce(extract(epoch from n.heard_at - n.behind_since), 0)::float,
                s.number, coalesce(s.held, 0), coalesce(s.changes / s.seconds, 0)::float,
                coalesce(s.commits / s.seconds, 0)::float

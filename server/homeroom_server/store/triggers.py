@@ -75,6 +75,20 @@ async def claim_triggers(connection: Conn, lease_seconds: float, limit: int) -> 
     return [Trigger(**row) for row in rows]
 
 
+async def make_overdue_due(connection: Conn) -> int:
+    """Make due what was raised or leased while the database's clock was ahead, by an hour at least; how many.
+
+    What is put off on purpose is so to the beginning of a day, a whole minute everywhere.
+    """
+    done = await connection.execute(
+        """
+        update status_trigger set due_at = now()
+        where due_at > now() + interval '1 hour' and due_at <> date_trunc('minute', due_at)
+        """
+    )
+    return int(done.removeprefix("UPDATE "))
+
+
 async def finish_triggers(connection: Conn, finished: Sequence[Trigger], due_again: Sequence[datetime | None]) -> None:
     """Remove triggers that were not raised again since they were claimed, or keep them for their next date."""
     await connection.execute(

@@ -4,7 +4,7 @@ import anyio
 import anyio.lowlevel
 import asyncpg
 
-from homeroom_server.fair_pool import FairPool
+from homeroom_server.lending import BoundedPool
 
 _CALLERS, _TIMES = 40, 20
 
@@ -13,7 +13,7 @@ async def test_nobody_overtakes_who_waits_for_a_connection(postgres_url: str) ->
     served = 0
     overtaken: list[int] = []
 
-    async def come_again(pool: FairPool) -> None:
+    async def come_again(pool: BoundedPool) -> None:
         nonlocal served
         for _ in range(_TIMES):
             before = served
@@ -25,7 +25,7 @@ async def test_nobody_overtakes_who_waits_for_a_connection(postgres_url: str) ->
     async def connect(*_: object, **__: object) -> asyncpg.Connection:
         return await asyncpg.connect(postgres_url)
 
-    async with FairPool(connect=connect, max_size=2, min_size=0) as pool, anyio.create_task_group() as tasks:
+    async with BoundedPool(connect, 30, 2) as pool, anyio.create_task_group() as tasks:
         for _ in range(_CALLERS):
             tasks.start_soon(come_again, pool)
     assert served == _CALLERS * _TIMES
