@@ -18,7 +18,7 @@ from homeroom import Client, MemoryStorage, NotificationType, Replica
 from homeroom_server import collection, erasure, operations
 from homeroom_server.auth import Role
 from homeroom_server.catalogue import _SHIPPED, Catalogue, TypeDefinition, YearRule, load_catalogue
-from homeroom_server.committer import Committed
+from homeroom_server.changes import Committed
 from homeroom_server.operations import OperationError
 from homeroom_server.settings import Settings
 from homeroom_server.status.calculation import CalculatedStatus, Calculation

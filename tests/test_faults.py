@@ -85,7 +85,7 @@ async def until_ready(core: Core, status: int, reason: str = "") -> None:
 
 
 async def until_trouble(core: Core, said: str) -> None:
-    """Once /readyz tells of it and calls the node ready, which it is not while connections that were ended are missed."""
+    """Once /readyz tells of it and calls the node ready, as it is not while ended connections are missed."""
     with anyio.fail_after(20):
         while True:
             answer = (await readiness(core)).json()

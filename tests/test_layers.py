@@ -73,6 +73,7 @@ FLOORS = [
     "held.waiters",
     "client_streams",
     "explanation",
+    "changes",
     "committer",
     "audit",
     "submission",

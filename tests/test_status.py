@@ -10,7 +10,7 @@ import pytest
 from homeroom import Client, HomeroomError, NotificationType
 from homeroom.answers import RecordAnswer, Result
 from homeroom_server.auth import Role
-from homeroom_server.committer import Committed, Decision
+from homeroom_server.changes import Committed, Decision
 from homeroom_server.status.calculation import CalculatedStatus, Calculation
 from homeroom_server.store.triggers import SourceRecord, Trigger
 from tests.conftest import Core

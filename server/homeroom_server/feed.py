@@ -10,7 +10,7 @@ import structlog
 from homeroom.errors import Code, error
 from homeroom.protocol import NotificationType
 from homeroom_server.auth import Directory
-from homeroom_server.committer import Moved
+from homeroom_server.changes import Moved
 from homeroom_server.hashes.version_hash import VersionHashes
 from homeroom_server.held.bookmarks import Bookmarks
 from homeroom_server.held.news import Changes, Movement, News

@@ -18,9 +18,10 @@ from homeroom_server.auth import Directory
 from homeroom_server.availability import Availability
 from homeroom_server.bodies import Bodies
 from homeroom_server.catalogue import Catalogue, load_catalogue
+from homeroom_server.changes import Moved
 from homeroom_server.client_streams import ClientStreams
 from homeroom_server.client_traffic import ClientTraffic
-from homeroom_server.committer import Committer, Moved
+from homeroom_server.committer import Committer
 from homeroom_server.edge.door import Door
 from homeroom_server.edge.turns import Turns
 from homeroom_server.feed import Feed

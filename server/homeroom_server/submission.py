@@ -9,7 +9,7 @@ import orjson
 from homeroom.errors import MEANINGS, Code, Fault
 from homeroom.protocol import NotificationType
 from homeroom_server.auth import Caller
-from homeroom_server.committer import Decision
+from homeroom_server.changes import Decision
 from homeroom_server.store.calls import CallKey
 from homeroom_server.store.records import CurrentRecord, RecordWrite
 from homeroom_server.store.registry import OrganizationRow

@@ -10,7 +10,7 @@ from homeroom_server.access import calendar
 from homeroom_server.access.facts import read_facts
 from homeroom_server.access.rules import access_rules
 from homeroom_server.catalogue import Catalogue
-from homeroom_server.committer import Moved
+from homeroom_server.changes import Moved
 from homeroom_server.record_types import RecordTypes
 from homeroom_server.settings import Settings
 from homeroom_server.store import access_triggers, associations, moves, showing, types

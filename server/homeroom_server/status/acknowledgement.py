@@ -10,7 +10,7 @@ import orjson
 from homeroom.errors import Code
 from homeroom.protocol import NotificationType
 from homeroom_server.auth import Caller
-from homeroom_server.committer import Decision
+from homeroom_server.changes import Decision
 from homeroom_server.status import alerts
 from homeroom_server.status.alerts import AcknowledgementState
 from homeroom_server.store.records import CurrentRecord, RecordWrite

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from homeroom.protocol import NotificationType
-from homeroom_server.committer import Decision
+from homeroom_server.changes import Decision
 from homeroom_server.rule_set import Alert
 from homeroom_server.status.alerts import status_body
 from homeroom_server.store.records import CurrentRecord, RecordWrite
