@@ -24,6 +24,8 @@ from homeroom_server.erasure import Extent
 
 erasure_app = typer.Typer()
 
+_AND_BACKUPS = "backups stop opening for this student with a new keyring: homeroom backup DIR --keyring-only"
+
 
 @erasure_app.command("erase-student")
 def erase_student(
@@ -74,7 +76,7 @@ def _words(found: Extent) -> str:
         return f"student {found.student} was erased already on {_day(found.erased_at)}"
     if not found.records:
         return f"there was no record of student {found.student}; from now on there will be none"
-    return f"erased student {found.student}: {found.words}; who saw them is told"
+    return f"erased student {found.student}: {found.words}; who saw them is told\n{_AND_BACKUPS}"
 
 
 def _as_json(found: Extent) -> dict[str, object]:
