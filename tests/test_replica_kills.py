@@ -21,7 +21,7 @@ from tests.records import accepted, note
 from tests.test_replica_weather import here, there
 
 RECORDS = 5_000
-FILES = 20 if "HOMEROOM_EVERYTHING" in os.environ else 6
+FILES = 20 if "HOMEROOM_EVERYTHING" in os.environ else 4
 KILLS_A_PHASE = 5
 
 

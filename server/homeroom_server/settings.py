@@ -93,7 +93,7 @@ class Settings:
     turns_waiting_max: int = 10_000
     """Connections that wait for their turn; those whose requests have been held before are let in beyond it."""
     turn_seconds_max: float = 0.05
-    """While the first of those that neither ask to be held nor were has waited for longer, more of them are refused."""
+    """Who would wait longer for a turn, and neither asks to be held nor was, is refused."""
     requests_at_once_max: int = 64
     """Requests that are worked on; those of other connections wait in turn. Held ones do not count."""
     held_requests_per_client_max: int = 64

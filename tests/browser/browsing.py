@@ -65,6 +65,10 @@ class Visitor:
         async with self.page.expect_navigation():
             await self.page.keyboard.press("Enter")
 
+    async def is_at(self, name: str) -> None:
+        """What is called so has, or gets, the keyboard by itself."""
+        await self.page.wait_for_function(f"name => ({_FOCUSED})().includes(name)", arg=name)
+
     async def tabs_to(self, name: str) -> None:
         """By the keyboard, to what is called so; AssertionError: it cannot be reached."""
         for _ in range(_TABS_MAX):

@@ -107,6 +107,7 @@ async def test_the_stories_are_walked_by_the_keyboard_alone(stage: Stage, visito
     await school.say("Staff", "301-2", firstName="Benedict")
     await school.merge()
     await visitor.goes_to("/console/sign-in")
+    await visitor.is_at("Name")
     await visitor.types("amir")
     await visitor.tabs_to("Password")
     await visitor.types("otters swim at night")

@@ -3,19 +3,30 @@
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
+from typing import NamedTuple
 
 from homeroom_server.settings import Settings
 from homeroom_server.tally import Tally
 
-_Line = OrderedDict[Hashable, tuple[Callable[[], None], float]]
+_NEWS_SHARE = 0.1
+"""Of what the next in line tells, in what is expected."""
+
+
+class _Waiting(NamedTuple):
+    begin: Callable[[], None]
+    since: float
+    place: int
+
+
+_Line = OrderedDict[Hashable, _Waiting]
 
 
 class Turns:
     """Held requests take no turn. Two lines, which are let in by turns: those that are patient, and all others.
 
-    Who asks to be held, or was held, loses nothing by waiting: a herd comes back whole. For others, while the first in
-    line has waited for too long, more comes than can be answered: who comes then is refused, and who is let in is
-    served as soon as ever (Nichols and Jacobson, "Controlling Queue Delay", 2012).
+    Who asks to be held, or was held, loses nothing by waiting: a herd comes back whole. Others are refused where they
+    would wait for too long: who is let in is served as soon as ever (after Nichols and Jacobson, "Controlling Queue
+    Delay", 2012). How long that is, those tell who were let in before; the first in line is always let in, and tells.
     """
 
     def __init__(self, settings: Settings, tally: Tally) -> None:
@@ -26,6 +37,7 @@ class Turns:
         self._next: _Line = OrderedDict()
         self._other: _Line = OrderedDict()
         self._patient, self._hurried = self._next, self._other
+        self._seconds_a_place = 0.0
         self.at_once = 0
 
     @property
@@ -40,7 +52,8 @@ class Turns:
         now = time.monotonic()
         if not welcome and not (self.has_room() and (patient or self._moves(now))):
             return False
-        (self._patient if patient else self._hurried)[who] = begin, now
+        line = self._patient if patient else self._hurried
+        line[who] = _Waiting(begin, now, len(line) + 1)
         return True
 
     def has_room(self) -> bool:
@@ -63,14 +76,21 @@ class Turns:
         """A request was answered, or waits from now on."""
         self.at_once -= 1
         while self.at_once < self._at_once_max and (self._next or self._other):
-            _, (begin, _) = (self._next or self._other).popitem(last=False)
+            line = self._next or self._other
+            _, first = line.popitem(last=False)
             self._next, self._other = self._other, self._next
-            begin()
+            if line is self._hurried:
+                told = (time.monotonic() - first.since) / first.place
+                self._seconds_a_place += _NEWS_SHARE * (told - self._seconds_a_place)
+            first.begin()
 
     def _moves(self, now: float) -> bool:
         """Whether those who are not patient need not wait for too long; one who would is counted as refused."""
         first = next(iter(self._hurried.values()), None)
-        if first is None or now - first[1] <= self._seconds_max:
+        if first is None:
+            return True
+        expected = (len(self._hurried) + 1) * self._seconds_a_place
+        if max(expected, now - first.since) <= self._seconds_max:
             return True
         self._tally.refusals["turn_seconds_max"] += 1
         return False
