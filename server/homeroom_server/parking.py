@@ -2,8 +2,8 @@
 
 uvicorn builds one protocol a connection, with a parser, a scope and a task for its request. Here a connection that
 rests or waits is a `ParkedConnection`; it becomes a `Speaking` one, uvicorn's own, when bytes of its client come, and
-is parked again when the request in hand has to wait. Only so many requests are worked on at once, the others' bytes
-wait in turn: a herd costs time, not memory. Whoever comes when too many wait is refused unread.
+is parked again when the request in hand has to wait. Only so many requests are worked on at once. The bytes of those
+who ask to be held, or were, wait in turn: a herd costs time, not memory. Whoever comes when too many wait is refused.
 """
 
 import asyncio
