@@ -9,6 +9,9 @@ SUPPLY_READY := $(SUPPLY)/.ready
 LOCK = $(SUPPLY)/bin/uv pip compile --quiet --generate-hashes --no-header --no-annotate --python-version 3.11 \
 	--no-emit-package homeroom --no-emit-package homeroom-merge
 
+# What of the tests is silent, quick and about the house itself.
+QUICK := tests/test_layers.py tests/docs/test_references.py tests/docs/test_words.py
+
 MINUTES ?= 30
 SEED ?= 1
 CASES ?= 100
@@ -50,6 +53,7 @@ check: $(READY)
 	$(BIN)/ruff format --check --quiet .
 	$(BIN)/ruff check --quiet .
 	$(BIN)/mypy --no-error-summary
+	@$(BIN)/python -m pytest -q $(QUICK) > $(VENV)/check.log || { cat $(VENV)/check.log; exit 1; }
 
 bench: $(READY)
 	$(BIN)/python -m bench.submit $(ARGS)

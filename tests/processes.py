@@ -22,9 +22,12 @@ from homeroom import Client
 HOMEROOM = str(Path(sys.executable).parent / "homeroom")
 
 
-def homeroom(*arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+def homeroom(*arguments: str, check: bool = True, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run the command to its end."""
-    done = subprocess.run([HOMEROOM, *arguments], capture_output=True, text=True, timeout=60, check=False)
+    surroundings = {**os.environ, **environment}
+    done = subprocess.run(
+        [HOMEROOM, *arguments], capture_output=True, text=True, timeout=60, check=False, env=surroundings
+    )
     assert not check or done.returncode == 0, done.stderr
     return done
 

@@ -144,13 +144,24 @@ class Catalogue:
         return first <= school_year <= last
 
 
+def shipped_folder(name: str) -> Path:
+    """Where a catalogue that ships lies, with its schemas; CatalogueError if none has this name."""
+    if not _ships(name):
+        names = sorted(folder.name for folder in _SHIPPED.iterdir() if _ships(folder.name))
+        raise CatalogueError(f"no catalogue {name!r} ships, but {' and '.join(names)}")
+    return _SHIPPED / name
+
+
+def _ships(name: str) -> bool:
+    return re.fullmatch(r"[a-z0-9_]+", name) is not None and (_SHIPPED / name / "catalogue.toml").exists()
+
+
 def load_catalogue(name: str) -> Catalogue:
     """The catalogue that ships under this name, or of the TOML file at this path.
 
     Raises CatalogueError with every fault: unknown members, wrong values, schemas or rules that do not load.
     """
-    shipped = _SHIPPED / name / "catalogue.toml"
-    path = shipped if re.fullmatch(r"[a-z0-9_]+", name) and shipped.exists() else Path(name)
+    path = shipped_folder(name) / "catalogue.toml" if _ships(name) else Path(name)
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as fault:
@@ -269,8 +280,8 @@ def _read_rules(name: str, status: object, faults: list[str]) -> RuleSet | None:
         case str():
             try:
                 rules = importlib.import_module(status).RULES
-            except (ImportError, AttributeError) as fault:
-                faults.append(f"types.{name}.status: {status} is no module with RULES: {fault}")
+            except Exception as fault:  # whatever a module of somebody else's raises
+                faults.append(f"types.{name}.status: {status} is no module with RULES: {type(fault).__name__}: {fault}")
                 return None
             if isinstance(rules, RuleSet):
                 return rules

@@ -45,17 +45,18 @@ class Arguments(Namespace):
 
 def read_arguments(words: Sequence[str]) -> Arguments:
     """The arguments; SystemExit with code 2 after saying what is wrong, with 0 after help."""
-    return _parser().parse_args(words, Arguments())
+    return parser().parse_args(words, Arguments())
 
 
-def _parser() -> ArgumentParser:
-    parser = ArgumentParser(
+def parser() -> ArgumentParser:
+    """All commands, their arguments and what they say of themselves."""
+    whole = ArgumentParser(
         "homeroom-replica",
         description="A local copy, in a SQLite file, of the records that your organisation may see in a homeroom Core.",
         epilog=f"{_CONFIGURATION}\n{_ENDINGS}",
         formatter_class=RawDescriptionHelpFormatter,
     )
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands = whole.add_subparsers(dest="command", required=True, metavar="COMMAND")
     file, core = _file_flags(), _core_flags()
 
     def command(name: str, says: str, more: str, *parents: ArgumentParser) -> ArgumentParser:
@@ -73,7 +74,7 @@ def _parser() -> ArgumentParser:
     _add_json(command("verify", "hold the file against the Core without changing anything", _VERIFY, core))
     _add_json(command("repair", "compare every record with the Core and mend what differs", _REPAIR, core))
     _add_query(command("query", "ask the file in SQL", _QUERY))
-    return parser
+    return whole
 
 
 _SYNC = """\
