@@ -2,14 +2,14 @@
 
 HomeroomError                 has `code`, `status` (HTTP), `title`, `detail`, `errors`, `action`
 ├── FixRequest    action fix      the request is wrong; sending it again will not help
-│                                 3001 3002 3003 3005 3006 3007 3008 · in rejections 9023 9030 9040
+│                                 3001 3002 3003 3005 3006 3007 3008 · in rejections 9023 9030 9040 12003
 ├── RetryLater    action retry    the same request may succeed in `retry_after_seconds`
 │   │                             2001 2002 2004 · in rejections 9014
 │   └── ConnectionCut             somebody on the way ended the call before its answer had come
 ├── ResyncNeeded  action resync   what the client holds is not what the Core has
-│                                 2003 · in rejections 3004
+│                                 2003 · in rejections 3004 12001 12002
 └── StopCalling   action stop     a person must act: key, client, role or organisation
-                                  1001 1002 1003 1007 1008 · in rejections 9020 12001 12002 12003
+                                  1001 1002 1003 1007 1008 · in rejections 9020
 """
 
 from collections.abc import Mapping, Sequence
