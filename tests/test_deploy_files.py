@@ -108,7 +108,7 @@ def test_nginx_reads_its_configuration(folder: Path) -> None:
     shipped = (DEPLOY / "nginx" / "homeroom.conf").read_text(encoding="utf-8")
     shipped = shipped.replace("/etc/nginx/homeroom.pem", str(certificate)).replace("443 ssl", "127.0.0.1:8443 ssl")
     conf = folder / "nginx.conf"
-    conf.write_text(f"pid {folder}/pid;\nevents {{}}\nhttp {{\n{shipped}\n}}\n", encoding="utf-8")
+    conf.write_text(f"pid {folder}/pid;\nevents {{}}\nhttp {{\naccess_log off;\n{shipped}\n}}\n", encoding="utf-8")
     check([nginx, "-t", "-q", "-c", str(conf), "-p", str(folder), "-e", str(folder / "log")])
 
 
