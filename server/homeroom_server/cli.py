@@ -19,6 +19,7 @@ from homeroom_server.command.audit import audit_app
 from homeroom_server.command.backups import backups_app
 from homeroom_server.command.catalogues import catalogues_app
 from homeroom_server.command.clients import clients_app
+from homeroom_server.command.conformance import conformance_app
 from homeroom_server.command.erasure import erasure_app
 from homeroom_server.command.invocation import (
     AsJson,
@@ -45,6 +46,7 @@ app.add_typer(users_app, name="user")
 app.add_typer(audit_app, name="audit")
 app.add_typer(backups_app)
 app.add_typer(catalogues_app, name="catalogue")
+app.add_typer(conformance_app, name="conformance")
 
 
 def main() -> None:

@@ -19,7 +19,7 @@ WORDS = {
     r"\bEdfi|\bEdFi|\bEd-fi": "Ed-Fi",
     r"\bOneroster|\bOne Roster": "OneRoster",
     r"\bGithub|\bJson\b|\bSqlite\b|\bsqlite\b": "as its makers write it",
-    r"\bHomeroom\b": "homeroom, at the beginning of a sentence, too",
+    r"\bHomeroom\b(?!-)": "homeroom, at the beginning of a sentence, too",
     r"\btimeout": "time-out",
     r"\bfailover": "fail-over",
     r"\bstand-by": "standby",
