@@ -23,6 +23,7 @@ from homeroom_server.endpoints.reconcile import reconcile
 from homeroom_server.endpoints.snapshot import snapshot
 from homeroom_server.endpoints.submit import submit
 from homeroom_server.openapi.answering import openapi
+from homeroom_server.reference.pages import Reference
 from homeroom_server.services import Services
 from homeroom_server.store.connection import AWAY
 
@@ -86,9 +87,10 @@ def _busy_endpoint(scope: Scope) -> Callable[[Request], Awaitable[Response]] | N
 
 
 def _service(scope: Scope) -> str:
-    """The name of a call's endpoint; all that people see is one."""
-    if scope["path"].startswith("/console"):
-        return "console"
+    """The name of a call's endpoint; all that people see of one kind is one."""
+    for place in ("console", "docs"):
+        if scope["path"].startswith(f"/{place}"):
+            return place
     return str(getattr(scope.get("endpoint"), "__name__", "none"))
 
 
@@ -108,6 +110,7 @@ def create_app(services: Services) -> Starlette:
             Route("/healthz", healthz),
             Route("/readyz", readyz),
             Route("/metrics", metrics),
+            *Reference(services).routes(),
             *routes(services),
         ],
         exception_handlers={

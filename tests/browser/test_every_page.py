@@ -12,6 +12,11 @@ from tests.browser.stage import Stage, opened_stage
 
 pytestmark = pytest.mark.timeout(240)
 
+DOCS = [
+    *("/docs", "/docs/problems", "/docs/programs", "/docs/types/Student", "/docs/types/StudentStatus"),
+    *(f"/docs/services/{name}" for name in ("isDataAvailable", "submit", "snapshot", "reconcile", "metrics")),
+]
+
 
 @pytest.fixture
 async def places(database_of_test: str, folder: Path) -> AsyncIterator[tuple[Stage, Sequence[str]]]:
@@ -29,7 +34,7 @@ async def test_every_page_lets_everybody_in(
         await visitor.goes_to("/console/sign-in")
         found["/console/sign-in"] = await visitor.serious_findings()
         await visitor.sign_in("olga")
-        for path in paths:
+        for path in [*paths, *DOCS]:
             status = await visitor.goes_to(path)
             found[path] = await visitor.serious_findings()
             if status != (404 if path == "/console/nowhere" else 200):

@@ -47,8 +47,8 @@ def _read(block: Block) -> None:
 
 
 def _import(block: Block) -> None:
-    """What it imports is there."""
+    """What it imports of ours is there."""
     for statement in ast.walk(ast.parse(block.text)):
-        if isinstance(statement, ast.ImportFrom) and statement.module:
-            module = importlib.import_module(statement.module)
+        if isinstance(statement, ast.ImportFrom) and (statement.module or "").startswith("homeroom"):
+            module = importlib.import_module(str(statement.module))
             assert [name.name for name in statement.names if not hasattr(module, name.name)] == [], block.place

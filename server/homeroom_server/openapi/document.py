@@ -1,208 +1,123 @@
-"""The document: every service with its question, its answers and its problems."""
+"""The document: every service, with schemas and examples of this node's catalogue."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-from homeroom.errors import MEANINGS, Code
-from homeroom.protocol import (
-    CORE_VERSION_MAX,
-    NOTIFICATION_TYPE,
-    ORGANIZATION_CODE,
-    WAIT_SECONDS_DEFAULT,
-    WAIT_SECONDS_MAX,
-)
+from homeroom.errors import Code
 from homeroom_server.catalogue import Catalogue
-from homeroom_server.endpoints import acknowledge, get, is_data_available, reconcile, submit
+from homeroom_server.openapi import examples, offered
+from homeroom_server.openapi.advice import problem_examples
 from homeroom_server.openapi.answers import SCHEMAS
-from homeroom_server.openapi.links import EVERYTHING, LINKS
-from homeroom_server.rule_set import ANY_ID
+from homeroom_server.openapi.kinds import body_schemas, in_path, sample
+from homeroom_server.openapi.offered import RUN, TAGS, Service
+from homeroom_server.openapi.operations import operation, refused
+from homeroom_server.openapi.shape import named
 
 Json = dict[str, Any]
 
-_EPOCH: Json = {
-    "Homeroom-Epoch": {"description": "The history of the database (protocol 1).", "schema": {"type": "string"}}
-}
-_ALL_CALLS = (
-    *(Code.NO_SUCH_KEY, Code.KEY_DISABLED, Code.CLIENT_DISABLED, Code.SERVICE_NOT_OPEN),
-    *(Code.ORGANIZATION_NOT_REPRESENTED, Code.CORE_NOT_AVAILABLE, Code.CLIENT_LIMIT),
-)
-_WITH_BODY = (Code.NOT_OF_SCHEMA, Code.NOT_STRUCTURED, Code.TOO_LARGE)
-_OF_A_TYPE = (Code.UNKNOWN_TYPE, Code.UNEXPECTED_YEAR, Code.YEAR_MISSING)
-_OF_A_VERSION = (Code.NODE_BEHIND, Code.OTHER_HISTORY)
-_VERSION: Json = {"type": "integer", "minimum": 0, "maximum": CORE_VERSION_MAX}
-_FORMS: Mapping[str, Json] = {
-    "id": {
-        "type": "string",
-        "pattern": f"^{ANY_ID.pattern}$",
-        "description": "A code of this form, an ASN (nine digits) or a UUID, as the type has it.",
+_ABOUT = """\
+One live, shared view of student records: what has changed, the records, and changes of them.
+
+Every call of the protocol carries `Authorization: Bearer <key>`; the operator of the Core hands out keys.
+`Organization` says for whom a client acts. Every answer carries `Homeroom-Epoch`. What is refused says in `action` what
+to do: `fix`, `retry`, `resync` or `stop`.
+
+The same as pages, with programs in three languages, is at `/docs`.
+"""
+_HEADERS: Mapping[str, Json] = {
+    "Homeroom-Epoch": {
+        "description": "Names one history of the Core's database. If it differs from the answer before, ask again "
+        "with the version hash: the Core was restored, and what it holds may differ.",
+        "schema": {"type": "string"},
     },
-    "notificationType": {"type": "string", "pattern": f"^(?:{NOTIFICATION_TYPE.pattern})$"},
+    "Retry-After": {
+        "description": "Seconds to wait before the same call is made again; there is chance in it, so that clients do "
+        "not come back in step.",
+        "schema": {"type": "string", "pattern": "^[0-9]+$"},
+    },
+    "WWW-Authenticate": {"description": "Always Bearer: send an API key.", "schema": {"type": "string"}},
 }
-"""What requests are held against only once their type is known: the form that all types have in common."""
 
 
 def document(catalogue: Catalogue, school_year: int) -> Json:
     """The interface of a Core with this catalogue; `school_year`: one that is open, for the names of types."""
-    names = _names(catalogue, school_year)
-    of_type = {
-        "name": "notificationType",
-        "in": "path",
-        "required": True,
-        "description": "A type of the catalogue, with its school year where it has one: CourseEnrolment.2027.",
-        "schema": {**_FORMS["notificationType"], "examples": names},
-    }
+    record = sample(catalogue, school_year)
+    assert record is not None, "a catalogue names at least one type"
+    status = sample(catalogue, school_year, is_status=True)
+    asked, answered = examples.requests(record, status), examples.answers(record, status)
+
+    def said(service: Service) -> Json:
+        return operation(service, asked.get(service.name), answered[service.name])
+
+    any_type, status_type = in_path(catalogue, school_year), in_path(catalogue, school_year, is_status=True)
+    source_type = in_path(catalogue, school_year, is_status=False)
     return {
         "openapi": "3.1.0",
         "info": {
             "title": "homeroom",
             "version": "1",
-            "description": "One live, shared view of student records: what has changed, records, and changes of them.",
+            "summary": "One live, shared view of student records.",
+            "description": _ABOUT,
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
+        "servers": [{"url": "/", "description": "The Core that this was asked of."}],
+        "tags": [{"name": name, "description": words} for name, words in TAGS.items()],
         "security": [{"key": []}],
         "paths": {
-            "/v1/is-data-available": {"post": _is_data_available(names)},
-            "/v1/get/{notificationType}": {"parameters": [of_type], "post": _get()},
-            "/v1/submit/{notificationType}": {"parameters": [of_type], "post": _submit()},
-            "/v1/acknowledge/{notificationType}": {"parameters": [of_type], "post": _acknowledge()},
-            "/v1/reconcile/{notificationType}": {"parameters": [of_type], "post": _reconcile()},
-            "/v1/snapshot/{notificationType}": {"parameters": [of_type], "get": _snapshot()},
-            "/v1/hello": {"get": _operation("hello", "Who calls, for whom", "Hello", _ALL_CALLS)},
-            "/v1/notification-types": {
-                "get": _operation("notificationTypes", "The catalogue", "NotificationTypes", _ALL_CALLS)
-            },
+            "/v1/hello": {"get": said(offered.HELLO)},
+            "/v1/notification-types": {"get": said(offered.NOTIFICATION_TYPES)},
+            "/v1/snapshot/{notificationType}": {"parameters": [any_type], "get": said(offered.SNAPSHOT)},
+            "/v1/is-data-available": {"post": said(offered.IS_DATA_AVAILABLE)},
+            "/v1/get/{notificationType}": {"parameters": [any_type], "post": said(offered.GET)},
+            "/v1/submit/{notificationType}": {"parameters": [source_type], "post": said(offered.SUBMIT)},
+            "/v1/acknowledge/{notificationType}": {"parameters": [status_type], "post": said(offered.ACKNOWLEDGE)},
+            "/v1/reconcile/{notificationType}": {"parameters": [any_type], "post": said(offered.RECONCILE)},
+            "/healthz": {"get": _probe("healthz", "Whether the process answers", "Liveness", answered)},
+            "/readyz": {"get": _readyz(answered)},
+            "/metrics": {"get": _metrics(answered)},
         },
         "components": {
-            "schemas": dict(SCHEMAS),
-            "securitySchemes": {"key": {"type": "http", "scheme": "bearer", "description": "The API key of a client."}},
-        },
-    }
-
-
-def _names(catalogue: Catalogue, school_year: int) -> list[str]:
-    """The types as they are asked for."""
-    return [
-        name if definition.school_year.value == "none" else f"{name}.{school_year}"
-        for name, definition in catalogue.types.items()
-    ]
-
-
-def _is_data_available(names: Sequence[str]) -> Json:
-    asked = {"waitSeconds": 0, "types": [{"notificationType": names[0], "maxCoreVersion": 0}]}
-    codes = (*_ALL_CALLS, *_WITH_BODY, *_OF_A_TYPE, *_OF_A_VERSION, Code.INVALID_WAIT)
-    words = "What has changed; held until something has, or the wait ends"
-    wait = {"type": "integer", "minimum": 0, "maximum": WAIT_SECONDS_MAX, "default": WAIT_SECONDS_DEFAULT}
-    members = {**is_data_available.REQUEST["properties"], "waitSeconds": wait}  # beyond it: 3007, not 3001
-    request = {**is_data_available.REQUEST, "properties": members}
-    return _operation("isDataAvailable", words, "Availability", codes, request, asked)
-
-
-def _get() -> Json:
-    codes = (*_ALL_CALLS, *_WITH_BODY, *_OF_A_TYPE, Code.NODE_BEHIND)
-    asked = {"records": [{"id": "123456789", "expectedVersion": 0}]}
-    words = "Records, in order, up to the first that is at another version than expected"
-    return _operation("get", words, "Records", codes, get.REQUEST, asked)
-
-
-def _submit() -> Json:
-    codes = (*_ALL_CALLS, *_WITH_BODY, *_OF_A_TYPE)
-    asked = {"records": [{"id": "123456789", "expectedVersion": 0, "body": {"firstName": "Ada"}}]}
-    words = "Adds, updates, deletes and undeletes; each record accepted or rejected by itself"
-    operation = _operation("submit", words, "Results", codes, submit.REQUEST, asked)
-    operation["parameters"].append(
-        {
-            "name": "Idempotency-Key",
-            "in": "header",
-            "description": "A call that is repeated with the same key and body gets the first answer.",
-            "schema": {"type": "string", "format": "uuid"},
-        }
-    )
-    return operation
-
-
-def _acknowledge() -> Json:
-    asked = {"id": "123456789", "alertCode": 1, "arguments": {}, "state": "Acknowledged"}
-    words = "An alert of a status into another state"
-    codes = (*_ALL_CALLS, *_WITH_BODY, *_OF_A_TYPE)
-    return _operation("acknowledge", words, "Result", codes, acknowledge.REQUEST, asked)
-
-
-def _reconcile() -> Json:
-    codes = (*_ALL_CALLS, *_WITH_BODY, *_OF_A_TYPE, *_OF_A_VERSION)
-    asked = {"maxCoreVersion": 0, "ranges": [EVERYTHING]}
-    return _operation("reconcile", "Repair, by ranges of ids", "Comparison", codes, reconcile.REQUEST, asked)
-
-
-def _snapshot() -> Json:
-    codes = (*_ALL_CALLS, Code.NOT_OF_SCHEMA, *_OF_A_TYPE, *_OF_A_VERSION)
-    operation = _operation("snapshot", "Every live record, as lines of JSON", "Hello", codes)
-    operation["parameters"] += [
-        {"name": name, "in": "query", "description": words, "schema": _VERSION}
-        for name, words in (
-            ("after", "Go on above this."),
-            ("until", "The window's end, as it was given."),
-        )
-    ]
-    operation["responses"]["200"]["content"] = {"application/x-ndjson": {"schema": {"type": "string"}}}
-    return operation
-
-
-def _operation(
-    name: str,
-    words: str,
-    answer: str,
-    codes: Sequence[Code],
-    request: Mapping[str, Any] | None = None,
-    asked: Any = None,
-) -> Json:
-    operation: Json = {
-        "operationId": name,
-        "summary": words,
-        "parameters": [
-            {
-                "name": "Organization",
-                "in": "header",
-                "description": "For whom the client acts; needed where it represents several.",
-                "schema": {"type": "string", "pattern": f"^(?:{ORGANIZATION_CODE.pattern})$"},
-            }
-        ],
-        "responses": {
-            "200": {
-                "description": "Done.",
-                "headers": _EPOCH,
-                "content": {"application/json": {"schema": {"$ref": f"#/components/schemas/{answer}"}}},
+            "schemas": {**SCHEMAS, **body_schemas(catalogue)},
+            "headers": dict(_HEADERS),
+            "examples": problem_examples(Code),
+            "securitySchemes": {
+                "key": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "The API key of a client, as the operator handed it out.",
+                }
             },
-            **_problems(codes),
         },
     }
-    if name in LINKS:
-        operation["responses"]["200"]["links"] = LINKS[name]
-    if request is not None:
-        content = {"application/json": {"schema": _with_forms(request), "examples": {"usual": {"value": asked}}}}
-        operation["requestBody"] = {"required": True, "content": content}
-    return operation
 
 
-def _with_forms(schema: Any) -> Any:
-    """The schema, with the forms of ids and of types' names wherever it takes one."""
-    if isinstance(schema, list | tuple):
-        return [_with_forms(each) for each in schema]
-    if not isinstance(schema, Mapping):
-        return schema
+def _probe(name: str, summary: str, answer: str, answered: Mapping[str, Json]) -> Json:
+    media_type = {"schema": named(answer), "examples": answered[name]}
     return {
-        name: _FORMS[name] if name in _FORMS and part == {"type": "string"} else _with_forms(part)
-        for name, part in schema.items()
+        "operationId": name,
+        "tags": [RUN],
+        "summary": summary,
+        "description": "It takes no key and asks for nothing.",
+        "security": [],
+        "responses": {"200": {"description": "Yes.", "content": {"application/json": media_type}}},
     }
 
 
-def _problems(codes: Sequence[Code]) -> Json:
-    """By status, what may go wrong, each code with its meaning."""
-    found: dict[str, list[str]] = {}
-    for code in codes:
-        meaning = MEANINGS[code]
-        found.setdefault(str(meaning.status), []).append(f"{code.value} {meaning.title}")
-    schema = {"$ref": "#/components/schemas/Problem"}
-    return {
-        status: {"description": "; ".join(said), "content": {"application/problem+json": {"schema": schema}}}
-        for status, said in sorted(found.items())
+def _readyz(answered: Mapping[str, Json]) -> Json:
+    found = _probe("readyz", "Whether this node takes calls", "Readiness", answered)
+    not_ready = {"summary": "It drains", "value": examples.readiness("not ready", "draining")}
+    found["responses"]["503"] = {
+        "description": "Not now: it drains, or cannot read its database. A balancer sends calls elsewhere.",
+        "headers": {"Retry-After": {"$ref": "#/components/headers/Retry-After"}},
+        "content": {"application/json": {"schema": named("Readiness"), "examples": {"draining": not_ready}}},
     }
+    return found
+
+
+def _metrics(answered: Mapping[str, Json]) -> Json:
+    found = _probe("metrics", "What the node has done, for Prometheus", "Liveness", answered)
+    found["description"] = "It takes no key, and answers to networks that the operator names (metrics_networks) alone."
+    text = {"type": "string", "description": "The text format of Prometheus."}
+    found["responses"]["200"]["content"] = {"text/plain": {"schema": text, "examples": answered["metrics"]}}
+    found["responses"]["404"] = refused(404, "Not Found", "it answers to other networks", "fix")
+    return found

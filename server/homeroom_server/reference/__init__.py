@@ -1,0 +1,1 @@
+"""The interface as pages at /docs, with programs that use it."""
