@@ -4,6 +4,8 @@
 create table core (
     singleton boolean primary key default true check (singleton),
     schema_version integer not null,
+    -- The lowest schema whose nodes can work on this one: older ones refuse to start on it.
+    works_from integer not null,
     -- Names one history of this database; another one begins with a restore or a lossy fail-over.
     epoch uuid not null,
     -- The server and its timeline on which this history goes on: on any other, a new one begins.
@@ -356,7 +358,9 @@ create table node (
     reads_from text not null,
     -- Changes that stood in the primary by then and that this node had told nobody of, and since when the oldest did.
     behind integer not null,
-    behind_since timestamptz
+    behind_since timestamptz,
+    -- Of which schema it is: nothing is migrated while one runs that could not go on. Null: that of before they said so.
+    schema_version integer
 ) with (fillfactor = 50); -- room on the page: every two seconds each row is updated in place
 
 -- What each node says of itself every two seconds, for an hour: the console's charts are made of it. A crash of the

@@ -252,7 +252,7 @@ async def _measure(arguments: argparse.Namespace, folder: Path) -> None:
     names = [f"S.{number:04}" for number in range(arguments.schools)]
     province = "code,name,parent\nO.1,Ministry,\nA.1,District,O.1\n"
     province += "".join(f"{name},School {name},A.1\n" for name in names)
-    with running_node("roster", province) as rig, place.database("", folder / "state") as url:
+    with running_node("roster", province) as rig, place.database("", folder / "state", None) as url:
         schools = Schools(rig, folder, names, url, arguments.burst)
         await anyio.to_thread.run_sync(schools.prepare)
         own = await asyncpg.connect(url)

@@ -34,6 +34,7 @@ FLOORS = [
     "lending",
     "primary",
     "database",
+    "migration",
     "backup.files",
     "backup.blocks",
     "backup.keyring",

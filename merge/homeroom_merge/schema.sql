@@ -8,6 +8,8 @@ set local search_path = homeroom_merge;
 create table state (
     singleton boolean primary key default true check (singleton),
     schema_version integer not null,
+    -- The lowest schema whose pipelines can work on this one: older ones refuse to.
+    works_from integer not null,
     -- Under which the names of erased students are hashed.
     erasure_secret bytea not null default sha256(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()))
 );

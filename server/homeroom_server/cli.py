@@ -33,10 +33,10 @@ from homeroom_server.command.invocation import (
     settings_of,
     with_connection,
 )
+from homeroom_server.command.migrating import bring_up, migrating_app
 from homeroom_server.command.users import users_app
 from homeroom_server.organizations import OrganizationsError
 from homeroom_server.settings import read_settings
-from homeroom_server.store import schema
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.add_typer(clients_app, name="client")
@@ -47,6 +47,7 @@ app.add_typer(audit_app, name="audit")
 app.add_typer(backups_app)
 app.add_typer(catalogues_app, name="catalogue")
 app.add_typer(conformance_app, name="conformance")
+app.add_typer(migrating_app)
 
 
 def main() -> None:
@@ -95,6 +96,8 @@ def serve(
     from homeroom_server.workers import run_workers
 
     with refusals(), database.open_database(settings) as url:
+        if not settings.database_url:
+            anyio.run(bring_up, url)  # nobody else's: who runs a school's Core need not know of schemas
         if settings.workers == 1:
             uvloop.run(serve_node(settings, url, _say_where))
         else:
@@ -108,13 +111,6 @@ def worker(listener: int) -> None:
 
     with refusals():
         work(read_settings(), listener)
-
-
-@app.command()
-def migrate(data_dir: DataDir = None, database_url: DatabaseUrl = None, config: Config = None) -> None:
-    """Bring the database to this version's schema."""
-    with_connection(settings_of({"data_dir": data_dir, "database_url": database_url}, config), schema.apply)
-    out.print(f"the database has schema {schema.SCHEMA_VERSION}")
 
 
 @app.command("load-organizations")

@@ -8,7 +8,16 @@ from typing import Annotated
 import anyio
 import typer
 
-from homeroom_merge.command.invocation import DATA_DIR, EXPECTED, DatabaseUrl, DataDir, err, log_to_stderr, out
+from homeroom_merge.command.invocation import (
+    DATA_DIR,
+    EXPECTED,
+    DatabaseUrl,
+    DataDir,
+    err,
+    log_to_stderr,
+    out,
+    tell_aside,
+)
 from homeroom_merge.console.own import OwnHost, app_of, is_of_this_machine
 from homeroom_merge.runners.serving import serve
 from homeroom_merge.store import place, queue_schema
@@ -34,7 +43,7 @@ def console(
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         with (
-            place.database(database_url, data_dir) as url,
+            place.database(database_url, data_dir, tell_aside) as url,
             socket.create_server((host, port), family=family) as listening,
         ):
             asyncio.run(_served(url, listening))

@@ -72,7 +72,7 @@ def with_database(database_url: str, data_dir: Path, work: Callable[[str], Await
         return await work(url)
 
     try:
-        with place.database(database_url, data_dir) as url:
+        with place.database(database_url, data_dir, tell_aside) as url:
             return asyncio.run(ended_by_sigterm(url))
     except EXPECTED as refused:
         err.print(f"homeroom-merge: {refused}", style="red", markup=False, highlight=False, soft_wrap=True)
@@ -80,6 +80,11 @@ def with_database(database_url: str, data_dir: Path, work: Callable[[str], Await
     except (asyncio.CancelledError, KeyboardInterrupt):
         err.print("homeroom-merge: cancelled", style="red")
         raise typer.Exit(CANCELLED) from None
+
+
+def tell_aside(words: str) -> None:
+    """On stderr, as it is."""
+    err.print(words, markup=False, highlight=False, soft_wrap=True)
 
 
 def log_to_stderr() -> None:

@@ -28,6 +28,7 @@ from homeroom_merge.command.invocation import (
     log_to_stderr,
     out,
     settings_of,
+    tell_aside,
     with_state,
 )
 from homeroom_merge.command.queued import with_queue
@@ -47,7 +48,6 @@ from homeroom_merge.store import beats, jobs, nights, place, queue_schema
 from homeroom_merge.store.connection import Conn
 from homeroom_merge.store.jobs import JobRow
 from homeroom_merge.store.nights import Noted
-from homeroom_merge.store.schema import OtherSchemaError
 
 app = typer.Typer()
 
@@ -78,11 +78,11 @@ def worker(
         raise typer.BadParameter(f"there is no {', '.join(sorted(strangers))}; there are {', '.join(QUEUES)}")
     log_to_stderr()
     try:
-        with place.database(database_url, data_dir) as url, _listening(webhook) as listening:
+        with place.database(database_url, data_dir, tell_aside) as url, _listening(webhook) as listening:
             means = Means(url, data_dir, lambda: datetime.now(UTC), tell=_tell, drain=drain, forkserver=Forkserver())
             pace = Pace(grace_seconds=grace_seconds)
             asyncio.run(until_told(Worker(means, taken, concurrency, pace, listening)))
-    except (OSError, OtherSchemaError) as refused:
+    except (OSError, RefusedError) as refused:
         err.print(f"homeroom-merge: {refused}", style="red", markup=False, highlight=False, soft_wrap=True)
         raise typer.Exit(1) from None
 
@@ -111,13 +111,6 @@ async def until_told(worker: Worker) -> None:
     for each in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(each, stop.set)
     await worker.run(stop)
-
-
-@app.command()
-def migrate(database_url: DatabaseUrl = "", data_dir: DataDir = DATA_DIR) -> None:
-    """Make the tables of the state and of the queue, or bring them to this version; a worker does so, too."""
-    with_state(database_url, data_dir, queue_schema.apply)
-    out.print("the tables are there")
 
 
 @app.command("jobs")

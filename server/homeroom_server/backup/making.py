@@ -58,7 +58,7 @@ async def make(folder: Path, database_url: str, keep: int | None, note: Note, pr
                     id=sealed.backup.hex(),
                     core=core,
                     epoch=await types.read_epoch(connection),
-                    schema_version=schema.SCHEMA_VERSION,
+                    schema_version=await schema.read_version(connection),
                     postgres=connection.get_server_version().major,
                     dumped_by=dumped_by,
                     taken_at=at.isoformat(),

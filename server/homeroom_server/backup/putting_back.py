@@ -8,12 +8,14 @@ from pathlib import Path
 
 import asyncpg
 
+from homeroom_server import migration
 from homeroom_server.backup import files, keyring, programs
 from homeroom_server.backup.blocks import Block, read_blocks
 from homeroom_server.backup.files import DUMP, STUDENTS, BackupError, Manifest
 from homeroom_server.backup.keyring import Keyring
 from homeroom_server.backup.making import Note
 from homeroom_server.backup.progress import Progress
+from homeroom_server.database import DatabaseError
 from homeroom_server.primary import Primary
 from homeroom_server.store import history, registry, restoring, schema
 from homeroom_server.store.backup import Table
@@ -123,7 +125,8 @@ async def _fill(connection: Conn, url: str, program: Path, chosen: Chosen, note:
         progress.begin("indexes")
         await programs.run(program, url, *how, "--section=post-data", dump)
         await restoring.analyze(connection)
-    except BackupError as fault:
+        await migration.bring_up(url, progress.begin)
+    except (BackupError, DatabaseError) as fault:
         raise _half_restored(str(fault)) from fault
     epoch = await _begin_history(connection, chosen, note)
     return Restored(epoch, rows, manifest.rows - rows, erased)

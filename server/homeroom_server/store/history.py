@@ -15,7 +15,8 @@ STEP = 2**40
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A running PostgreSQL. `timeline` 0: a standby, which has none of its own. `has_core`: the schema is there.
+    """A running PostgreSQL. `timeline` 0: a standby, which has none of its own. `has_core`: the schema is there,
+    and none from before there were histories.
 
     `is_half_restored`: a restore into this database has begun and not ended.
     """
@@ -53,7 +54,7 @@ async def read_server(connection: Conn) -> Server:
         select (select system_identifier from pg_control_system()) as system_identifier,
                case when pg_is_in_recovery() then '0'
                     else left(pg_walfile_name(pg_current_wal_lsn()), 8) end as timeline,
-               to_regclass('core') is not null as has_core,
+               to_regclass('core') is not null and to_regclass('history') is not null as has_core,
                to_regnamespace('homeroom_restoring') is not null as is_half_restored
         """
     )

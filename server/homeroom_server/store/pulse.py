@@ -7,6 +7,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from homeroom_server.store.connection import Conn
+from homeroom_server.store.schema import SCHEMA_VERSION
 
 _BEHIND_MAX = 10_000
 """Changes of one type that are counted: beyond it, how many more there are tells nobody anything."""
@@ -66,8 +67,8 @@ async def say(
     """That a node lives, and where it stands: the version up to which it has told everybody, by type."""
     await connection.execute(
         """
-        insert into node (id, name, started_at, heard_at, reads_from, behind, behind_since)
-        select $1, $2, $3, now(), $4, coalesce(sum(unseen.count), 0)::int, min(unseen.since)
+        insert into node (id, name, started_at, heard_at, reads_from, behind, behind_since, schema_version)
+        select $1, $2, $3, now(), $4, coalesce(sum(unseen.count), 0)::int, min(unseen.since), $8::int
         from notification_type t
         left join unnest($5::int[], $6::bigint[]) as s(number, seen) on s.number = t.number
         cross join lateral (
@@ -87,6 +88,7 @@ async def say(
         list(seen),
         list(seen.values()),
         _BEHIND_MAX,
+        SCHEMA_VERSION,
     )
 
 
