@@ -159,7 +159,7 @@ def test_without_an_event_loop_everything_is_the_same() -> None:
         assert client.reconcile("Note", version, [whole]).ranges[0]["result"] == "records"
         assert [list(line) for line in client.snapshot("Note")] == [
             ["until", "epoch"],
-            ["id", "coreVersion", "deleted", "body"],
+            ["id", "coreVersion", "deleted", "changedAt", "body"],
             ["bookmark"],
         ]
         first = next(client.snapshot("Note"))

@@ -27,8 +27,10 @@ from homeroom import (
 )
 from homeroom.replica import Difference, Progress, SqliteStorage, Storage
 from homeroom.replica.machine import Phase
+from homeroom_server.conformance.client import answering
+from homeroom_server.conformance.client.answering import answered
 from tests.records import Json
-from tests.scripted_core import ScriptedCore, copied, problem
+from tests.scripted_core import ScriptedCore, problem
 
 
 @dataclass
@@ -119,7 +121,7 @@ async def test_a_status_brings_its_source_only_when_that_is_newer() -> None:
 
 async def test_a_new_epoch_in_which_nothing_was_lost_costs_one_hash() -> None:
     async with kept() as k:
-        k.core.restored(k.core.streams)
+        k.core.restore(k.core.streams)
         await k.sync()
         assert k.services() == {"hello": 1, "notification-types": 1, "is-data-available": 1}
         assert k.storage.state("Note").epoch == k.core.epoch
@@ -129,13 +131,13 @@ async def test_a_new_epoch_in_which_nothing_was_lost_costs_one_hash() -> None:
 
 async def test_history_that_was_lost_is_lost_here_too() -> None:
     async with kept() as k:
-        backup = copied(k.core.streams)
+        backup = k.core.copied()
         k.core.write("n001", {"n": "lost"})
         k.core.write("n002", state="deleted")
         k.core.write("new", {"n": "lost"})
         await k.sync()
         await k.changes()
-        k.core.restored(backup)
+        k.core.restore(backup)
         k.core.write("n005", {"n": "after"})
         await k.sync()
         k.check()
@@ -198,7 +200,7 @@ async def test_a_reconciliation_without_end_gives_way_to_the_full_list() -> None
                 {"from": r["from"], "to": r["to"], "result": "split", "ranges": [r | {"count": 0}]}
                 for r in body["ranges"]
             ]
-            return core._json({"ranges": ranges})
+            return core.respond(answered({"ranges": ranges}))
 
         k.core.before = never_ends
         await k.sync()
@@ -261,7 +263,7 @@ async def test_a_record_that_is_taken_as_it_is_is_not_taken_from_a_node_that_is_
                 core.write("n001", {"n": "hot"})
             elif asked.count(0) <= 2:  # two nodes are behind: one has an older version, one has never heard of it
                 here, core.streams["Note"] = core.streams["Note"], rows if asked.count(0) == 1 else {}
-                answer = core._get("Note", body["records"])
+                answer = core.respond(answering.get(core, "Note", body["records"]))
                 core.streams["Note"] = here
                 return answer
             return None
@@ -278,7 +280,7 @@ async def test_a_record_that_is_taken_as_it_is_is_not_taken_from_a_node_that_is_
 
 async def test_a_source_that_a_new_history_took_back_is_replaced_though_its_status_lives_on() -> None:
     async with kept("NoteStatus") as k:
-        lives_on = copied(k.core.streams)
+        lives_on = k.core.copied()
         status = k.core.streams["NoteStatus"]["n005"]
         k.core.write("n005", {"n": "lost"})
         k.core.write("n005", {"alerts": []}, name="NoteStatus")
@@ -287,7 +289,7 @@ async def test_a_source_that_a_new_history_took_back_is_replaced_though_its_stat
         await k.sync()
         k.check("Note")
         lives_on["NoteStatus"] = dict(k.core.streams["NoteStatus"])
-        k.core.restored(lives_on)
+        k.core.restore(lives_on)
         await k.sync()
         k.check("NoteStatus")
         k.check("Note")
@@ -297,7 +299,7 @@ async def test_that_a_history_has_ended_is_not_forgotten_while_a_replica_is_clos
     core, path = ScriptedCore(), tmp_path / "r.db"
     core.write("a", {"n": 1})
     core.write("a", {"alerts": []}, name="NoteStatus")
-    lives_on = copied(core.streams)
+    lives_on = core.copied()
     core.write("a", {"n": "lost"})
     beyond = [problem(409, 2003, "resync", "another history"), httpx.Response(503)]
     async with Client("http://scripted", "key", transport=core) as client:
@@ -310,7 +312,7 @@ async def test_that_a_history_has_ended_is_not_forgotten_while_a_replica_is_clos
                 assert held.body == core.streams["Note"]["a"].body
 
         await sync()
-        core.restored(lives_on)
+        core.restore(lives_on)
         core.before = lambda core, path, body: beyond.pop(0) if beyond and path == "is-data-available" else None
         with pytest.raises(RetryLater):
             await sync()
@@ -326,8 +328,10 @@ async def test_a_hash_that_was_held_over_a_change_of_history_proves_nothing() ->
             if path == "is-data-available" and body["waitSeconds"] and not held.is_set():
                 held.set()
                 del core.streams["Note"]["n003"]
-                core.restored(core.streams)
-                return core._json({"types": [core._look({**body["types"][0], "versionHash": core_hash(core)})]})
+                core.restore(core.streams)
+                return core.respond(
+                    answered({"types": [answering.look(core, {**body["types"][0], "versionHash": core_hash(core)})]})
+                )
             return None
 
         def look(progress: Progress) -> None:
@@ -375,7 +379,7 @@ async def test_a_first_load_of_another_history_begins_anew() -> None:
     core, storage = ScriptedCore(), MemoryStorage()
     for number in range(9):
         core.write(f"n{number}", {"n": number})
-    whole = core._snapshot("Note", {})
+    whole = answering.snapshot(core, "Note", 0, None)
     cut = b"".join(line + b"\n" for line in whole.content.splitlines()[:5])
 
     def cuts(core: ScriptedCore, path: str, body: Json) -> httpx.Response | None:
@@ -392,7 +396,7 @@ async def test_a_first_load_of_another_history_begins_anew() -> None:
             await replica.sync()
         assert (storage.state("Note").phase, storage.state("Note").cursor) == (Phase.LOADING, 4)
         core.streams["Note"].pop("n1")
-        core.restored(core.streams)
+        core.restore(core.streams)
         await replica.sync()
         assert dict(storage.live("Note")) == core.live("Note")
 
@@ -406,7 +410,7 @@ async def test_a_core_that_always_answers_at_once_is_not_hammered() -> None:
             return None
         (asked,) = body["types"]
         entry = {"notificationType": "Note", "reason": "newer", "complete": True, "records": []}
-        return core._json({"types": [entry | {"maxCoreVersion": asked["maxCoreVersion"]}]})
+        return core.respond(answered({"types": [entry | {"maxCoreVersion": asked["maxCoreVersion"]}]}))
 
     core.before = spins
     async with Client("http://scripted", "key", transport=core) as client:
@@ -579,7 +583,7 @@ def fails_at(call: int) -> Callable[[ScriptedCore, str, Json], httpx.Response | 
 
 async def _play(script: list[tuple[str, int]]) -> None:  # noqa: C901 - one case a word of the script
     async with kept("Note", "NoteStatus", records=5) as k:
-        backup = copied(k.core.streams)
+        backup = k.core.copied()
         for what, number in script:
             record_id = f"n{number:03}"
             match what:
@@ -592,9 +596,9 @@ async def _play(script: list[tuple[str, int]]) -> None:  # noqa: C901 - one case
                         k.core.write(record_id, state=state)
                         k.core.write(record_id, state=state, name="NoteStatus")
                 case "backup":
-                    backup = copied(k.core.streams)
+                    backup = k.core.copied()
                 case "restore":
-                    k.core.restored(backup)
+                    k.core.restore(backup)
                 case "cap":
                     k.core.listed_max = number
                 case "horizon":

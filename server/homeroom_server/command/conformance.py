@@ -10,6 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Column, Table
 from typer.core import TyperGroup
 
+from homeroom_server.command.conformance_client import client
 from homeroom_server.command.invocation import AsJson, err, out, refusals
 from homeroom_server.conformance.core.discovery import Given
 from homeroom_server.conformance.core.suite import CASES, try_core
@@ -31,8 +32,9 @@ class _UrlFirst(TyperGroup):
 conformance_app = typer.Typer(
     cls=_UrlFirst,
     no_args_is_help=True,
-    help="Try whether a server keeps the protocol (homeroom conformance URL), or another part of a system.",
+    help="Try whether a server (homeroom conformance URL) or a client (conformance client) keeps the protocol.",
 )
+conformance_app.command()(client)
 
 
 @conformance_app.command(_CORE)

@@ -89,7 +89,9 @@ def as_html(report: Report) -> str:
 
 def show(report: Report, console: Console) -> None:
     """The same as a table, and the sum below it."""
-    table = Table(Column("case", no_wrap=True), "section", "outcome", "seconds", "what was seen")
+    table = Table(
+        Column("case", no_wrap=True), "section", "outcome", "seconds", Column("what was seen", overflow="fold")
+    )
     for verdict in report.verdicts:
         outcome = Text(verdict.outcome.value, style=_STYLES[verdict.outcome])
         # Text: what was seen is somebody else's, and no markup.
