@@ -3,6 +3,7 @@
 import re
 import shutil
 import subprocess
+from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,11 @@ from homeroom.client import _ANSWER_SECONDS
 from homeroom.protocol import WAIT_SECONDS_MAX
 from homeroom_merge.command import app as merge_app
 from homeroom_server.cli import app
+from homeroom_server.database import connections_of_node
+from homeroom_server.doctor.configuration import check_proxies
+from homeroom_server.doctor.finding import Level
 from homeroom_server.server import _KEEP_ALIVE_SECONDS, LAST_ANSWERS_SECONDS
-from homeroom_server.settings import Settings
+from homeroom_server.settings import Settings, read_settings
 from tests.haproxy import CONFIGURATION, HAPROXY, environment_for
 from tests.processes import HOMEROOM
 
@@ -50,6 +54,65 @@ def test_every_variable_is_a_setting() -> None:
     used = {name for path in nodes for name in re.findall(r"HOMEROOM_[A-Z_]+", path.read_text(encoding="utf-8"))}
     assert used <= {f"HOMEROOM_{field.name.upper()}" for field in fields(Settings)}
     assert "HOMEROOM_DRAIN_NOTICE_SECONDS" in used
+
+
+@pytest.mark.parametrize("path", [path for path in FILES if path.suffix == ".yaml"], ids=lambda path: path.parent.name)
+def test_no_key_stands_twice(path: Path) -> None:
+    """Docker refuses such a file, and a reader believes the wrong one of them."""
+    for node in nodes_of(yaml.compose(path.read_text(encoding="utf-8"), yaml.SafeLoader)):
+        if isinstance(node, yaml.MappingNode):
+            keys = [key.value for key, _ in node.value]
+            assert len(set(keys)) == len(keys), keys
+
+
+def nodes_of(node: yaml.Node | None) -> Iterator[yaml.Node]:
+    """It and all below it."""
+    if node is None:
+        return
+    yield node
+    below = [part for pair in node.value for part in pair] if isinstance(node, yaml.MappingNode) else node.value
+    for each in below if isinstance(node, yaml.CollectionNode) else ():
+        yield from nodes_of(each)
+
+
+def nodes_environments() -> dict[str, dict[str, str]]:
+    """What each of the files that start a node gives it."""
+    dockerfile = (DEPLOY / "compose" / "Dockerfile").read_text(encoding="utf-8")
+    image = dict(re.findall(r"(HOMEROOM_[A-Z_]+)=(\S+)", dockerfile))
+    found = {}
+    for path in COMPOSE:
+        services = yaml.safe_load(path.read_text(encoding="utf-8"))["services"]
+        for name, service in services.items():
+            if name.startswith("node"):
+                found[f"{path.parent.name} {name}"] = image | service["environment"]
+    for path in DEPLOY.rglob("homeroom.env"):
+        found[path.parent.name] = dict(re.findall(r"^(HOMEROOM_[A-Z_]+)=(.*)$", path.read_text(encoding="utf-8"), re.M))
+    return found
+
+
+@pytest.mark.parametrize("file", nodes_environments())
+def test_settings_of_every_file_are_taken_and_the_proxy_before_the_node_is_believed(
+    file: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variable, said in nodes_environments()[file].items():
+        monkeypatch.setenv(variable, said)
+    settings = read_settings()
+    assert settings.held_requests_per_node_max <= 20_000
+    assert check_proxies(settings).level is Level.OK
+
+
+def test_the_image_is_built_of_what_is_there_on_a_python_that_it_is_pinned_for() -> None:
+    dockerfile = (DEPLOY / "compose" / "Dockerfile").read_text(encoding="utf-8")
+    let_in = {
+        line[1:]
+        for line in Path(f"{DEPLOY}/compose/Dockerfile.dockerignore").read_text().splitlines()
+        if line[0] == "!"
+    }
+    taken = {name for line in re.findall(r"^COPY (?!--from)(.+) \S+$", dockerfile, re.M) for name in line.split()}
+    assert taken == let_in
+    assert all((DEPLOY.parent / name).exists() for name in taken)
+    pinned = re.findall(r"--python-version (\S+)", (DEPLOY.parent / "Makefile").read_text(encoding="utf-8"))
+    assert set(re.findall(r"^FROM python:(\S+?)-slim", dockerfile, re.M)) == set(pinned)
 
 
 def test_the_proxies_never_cut_a_held_request_and_close_idle_connections_before_the_node() -> None:
@@ -90,7 +153,7 @@ def test_a_node_is_not_killed_while_it_drains(variables: str, unit: str, words: 
 
 
 def test_postgresql_allows_the_connections_of_all_nodes_and_of_those_that_replace_them() -> None:
-    each = Settings().read_connections_max + Settings().write_connections_max + Settings().bulk_connections_max + 3
+    each = connections_of_node(Settings())
     conf = (DEPLOY / "postgresql" / "primary.conf").read_text(encoding="utf-8")
     assert times(conf, "max_connections") >= 2 * NODES * each + 10 + 3
 

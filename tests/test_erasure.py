@@ -318,11 +318,11 @@ async def test_a_status_that_is_being_calculated_is_not_stored(
     commit = core.services.committer.commit
     erased: list[bool] = []
 
-    async def commit_late(change: Any) -> Committed:
+    async def commit_late(change: Any, *of_call: Any) -> Committed:
         if isinstance(change, Calculation) and not erased:
             erased.append(True)
             await erase(core, "s1")
-        return await commit(change)
+        return await commit(change, *of_call)
 
     body = {"studentId": "s1"}
     (version,) = await accepted(maple, "Document", record("d1", body)) if there_before else (0,)

@@ -413,7 +413,7 @@ class TestGuessing:
         monkeypatch.setattr(guessing_room, "_ADDRESSES_MAX", 100)
         guesses = Guesses()
         for number in range(100 + KEY_FAILURES_MAX):
-            guesses.note(f"10.0.{number // 250}.{number % 250}")
+            guesses.note(f"10.0.{number // 250}.{number % 250}", "")
         assert len(guesses._failures) == 101
         with pytest.raises(HomeroomError):
             guesses.check("10.99.99.99")
@@ -425,7 +425,7 @@ class TestGuessing:
     def test_an_ipv6_caller_is_its_network(self) -> None:
         guesses = Guesses()
         for number in range(KEY_FAILURES_MAX):
-            guesses.note(f"2001:db8::{number + 1}")
+            guesses.note(f"2001:db8::{number + 1}", "")
         with pytest.raises(HomeroomError):
             guesses.check("2001:db8::ffff")
         guesses.check("2001:db8:0:1::1")

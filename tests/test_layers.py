@@ -17,6 +17,7 @@ MERGE = ROOT / "merge" / "homeroom_merge"
 FLOORS = [
     "refusal",
     "peers",
+    "tracing",
     "settings",
     "tally",
     "bodies",
@@ -89,6 +90,7 @@ FLOORS = [
     "access.worker",
     "feed",
     "pulse",
+    "doctor",
     "collection",
     "services",
     "metrics",

@@ -1,19 +1,28 @@
 """What /metrics tells, and to whom."""
 
+import os
+import re
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
+from functools import partial
+from pathlib import Path
 
+import anyio
 import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from starlette.routing import Route
 
 from homeroom import RetryLater
+from homeroom_server import metrics
 from homeroom_server.settings import Settings
+from homeroom_server.tally import Timings
 from tests.conftest import Core, open_core
 from tests.records import accepted, available, note
 from tests.test_is_data_available import until_held
 from tests.test_parking import HOLD, line, reasons
 
+ROOM = Path(metrics.__file__).parent
 Told = Mapping[tuple[str, ...], float]
 
 
@@ -116,3 +125,66 @@ async def test_they_are_for_some_networks_and_for_others_there_are_none(
         assert answer.status_code == status
         if status == 404:
             assert answer.content == (await http.get("/nothing")).content
+
+
+async def test_every_label_is_of_a_bounded_set_whatever_is_asked_for(plain_core: Core) -> None:
+    writer = await plain_core.client("S.0982")
+    await accepted(writer, "Note", note("a"))
+    async with browser(plain_core) as http:
+        for path in (
+            "/v1/get/Anything",
+            "/v1/get/Note",
+            "/v1/submit/Note",
+            "/v1/nothing",
+            "/console/x",
+            "/openapi.json",
+        ):
+            await http.post(path, json={"records": [{"id": str(number)} for number in range(3)]})
+            await http.get(path)
+        text = (await http.get("/metrics")).text
+    limits = {each.name for each in fields(Settings) if each.name.endswith("_max")}
+    limits |= {f"{of}_per_call_max" for of in ("types", "records", "ranges")} | {"json_depth_max"}
+    ours = [route for route in plain_core.app.routes if isinstance(route, Route)]
+    routes = {route.endpoint.__name__ for route in ours if not route.path.startswith("/console")}
+    bounded = {
+        "limit": limits,
+        "service": {name.replace("_", "-") for name in routes} | {"console", "none"},
+        "status": {"2xx", "3xx", "4xx", "5xx"},
+        "pool": {"usual", "bulk", "console", "feed", "write", "merges"},
+        "kind": {"status", "access"},
+        "le": {bound for bound, _ in Timings().buckets()},
+        "pid": {str(os.getpid())},
+        "reads": {plain_core.services.reading.place.name},
+    }
+    for family in text_string_to_metric_families(text):
+        assert len(family.documentation) > 10, family.name
+        for sample in family.samples:
+            beyond = {name: said for name, said in sample.labels.items() if said not in bounded[name]}
+            assert beyond == {}, sample.name
+
+
+def test_every_limit_that_counts_refusals_is_told_of_before_the_first() -> None:
+    sources = [file.read_text(encoding="utf-8") for file in ROOM.rglob("*.py")]
+    counted = {name for text in sources for name in re.findall(r'refusals\["(\w+)"\]', text)}
+    assert len(counted) > 10
+    assert counted <= set(metrics._REFUSING)
+
+
+async def test_it_tells_how_long_commits_and_wakes_take_and_what_waits(plain_core: Core) -> None:
+    writer, reader = await plain_core.client("S.0982"), await plain_core.client("S.0990")
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(partial(available, reader, "Bulletin", wait_seconds=30))
+        await until_held(plain_core)
+        await accepted(writer, "Bulletin", note("a"))
+    plain_core.services.audit.lost = 3
+    connection = await plain_core.connect()
+    await connection.execute("insert into status_trigger (record_type, id, changed) values (999, 'x', true)")
+    await plain_core.services.pulse.beat()
+    said = await told(plain_core)
+    assert said["homeroom_commit_seconds_count",] >= 1
+    assert said["homeroom_commit_seconds_bucket", "+Inf"] == said["homeroom_commit_seconds_count",]
+    assert 0 < said["homeroom_commit_seconds_sum",] < 10
+    assert (said["homeroom_wake_seconds_count",], said["homeroom_wake_seconds_bucket", "10.0"]) == (1, 1)
+    assert said["homeroom_triggers_waiting", "status"] == 1
+    assert said["homeroom_audit_lost_total",] == 3
+    assert "homeroom_audit_waiting" in {name for name, *_ in said}

@@ -141,10 +141,10 @@ async def test_a_trigger_raised_during_its_calculation_is_not_lost(
     monkeypatch.setattr(Calculation, "decide", decide_late)
     commit = plain_core.services.committer.commit
 
-    async def commit_slowly(change: Any) -> Committed:
+    async def commit_slowly(change: Any, *of_call: Any) -> Committed:
         if isinstance(change, Calculation) and not again:
             again.extend(await accepted(school, "Note", note("a", "newer", first)))
-        return await commit(change)
+        return await commit(change, *of_call)
 
     monkeypatch.setattr(plain_core.services.committer, "commit", commit_slowly)
     (first,) = await accepted(school, "Note", note("a"))

@@ -30,6 +30,13 @@ class Audit:
         self._pool = pool
         self._events: list[Event] = []
         self._lost = 0
+        self.lost = 0
+        """Since the node began."""
+
+    @property
+    def waiting(self) -> int:
+        """Reads that are not kept yet."""
+        return len(self._events)
 
     def read(self, caller: Caller, notification_type: NotificationType, ids: str) -> None:
         """A client was given these records; ids with spaces between."""
@@ -70,6 +77,7 @@ class Audit:
     ) -> None:
         if len(self._events) >= _KEPT_MAX:
             self._lost += 1
+            self.lost += 1
             return
         now, organization = datetime.now(UTC), caller.organization.number
         named = ids.split(" ") if ids else None

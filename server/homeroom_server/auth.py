@@ -120,7 +120,7 @@ class Directory:
             raise error(Code.NO_SUCH_KEY, "send the API key as 'Authorization: Bearer <key>'")
         hashed = hash_key(self._content.key_secret, said.strip())
         if hashed not in self._content.keys:
-            await self._look_again(hashed, origin.address())
+            await self._look_again(hashed, origin)
         _, key = self._client_of(hashed)
         return key  # its own hash, not a copy for each request that is held
 
@@ -157,13 +157,14 @@ class Directory:
         rows = self._content.organizations.values()
         return sorted((row for row in rows if self._represents(client, row)), key=lambda row: row.code)
 
-    async def _look_again(self, hashed: bytes, address: str) -> None:
+    async def _look_again(self, hashed: bytes, origin: Origin) -> None:
         """An unknown key may have been made a moment ago, on another node; who guesses learns no more than others."""
+        address = origin.address()
         self._guesses.check(address)
         if await self._looks.read("directory version", registry.read_directory_version) > self.version:
             await self.refresh()
         if hashed not in self._content.keys:
-            self._guesses.note(address)
+            self._guesses.note(address, origin.request_id())
 
     def _client_of(self, hashed: bytes) -> tuple[registry.ClientRow, registry.KeyRow]:
         key = self._content.keys.get(hashed)

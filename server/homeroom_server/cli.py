@@ -20,6 +20,7 @@ from homeroom_server.command.backups import backups_app
 from homeroom_server.command.catalogues import catalogues_app
 from homeroom_server.command.clients import clients_app
 from homeroom_server.command.conformance import conformance_app
+from homeroom_server.command.doctor import doctor_app
 from homeroom_server.command.erasure import erasure_app
 from homeroom_server.command.invocation import (
     AsJson,
@@ -48,6 +49,7 @@ app.add_typer(backups_app)
 app.add_typer(catalogues_app, name="catalogue")
 app.add_typer(conformance_app, name="conformance")
 app.add_typer(migrating_app)
+app.add_typer(doctor_app)
 
 
 def main() -> None:

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 
+import anyio
 import anyio.abc
 import asyncpg
 import structlog
@@ -22,9 +23,12 @@ from homeroom_server.store.connection import AWAY, Conn
 from homeroom_server.store.records import CurrentRecord, Showing
 from homeroom_server.store.types import Standing, TypeRow
 from homeroom_server.tally import Tally
+from homeroom_server.tracing.spans import NO_SPAN, Facts, Span, Traces
 from homeroom_server.trouble import Troubles
 
 _ATTEMPTS_MAX = 4
+_NAMED_MAX = 20
+"""Calls of a batch that are named in the log."""
 _PASSING = (
     asyncpg.UniqueViolationError,  # the id was just created under another school year: it is read at the next attempt
     asyncpg.DeadlockDetectedError,
@@ -38,6 +42,8 @@ log = structlog.get_logger()
 @dataclass(slots=True)
 class _Waiting:
     change: Change
+    request_id: str
+    cause: Span
     done: asyncio.Future[None]
     outcome: Committed | Exception | None = None
 
@@ -82,10 +88,12 @@ class Committer:
         settings: Settings,
         tally: Tally,
         troubles: Troubles,
+        traces: Traces,
     ) -> None:
         self._pool = pool
         self._tally = tally
         self._troubles = troubles
+        self._traces = traces
         self._tasks = tasks
         self._announce = announce
         self._catalogue = catalogue
@@ -97,8 +105,8 @@ class Committer:
         self.commits = 0
         self.changes = 0
 
-    async def commit(self, change: Change) -> Committed:
-        """Decide and store a change durably.
+    async def commit(self, change: Change, request_id: str = "", cause: Span = NO_SPAN) -> Committed:
+        """Decide and store a change durably; `request_id`, `cause`: of the call whose it is, for log and traces.
 
         Raises RetryLater 2001 if the database is away or too many changes wait, FixRequest 3002 if an
         idempotency key was used for another request.
@@ -107,7 +115,7 @@ class Committer:
             self._tally.refusals["writes_waiting_max"] += 1
             raise error(Code.CORE_NOT_AVAILABLE, "too many writes are waiting on this node (writes_waiting_max)")
         lane = self._lanes.setdefault(change.notification_type, _Lane())
-        waiting = _Waiting(change, asyncio.get_running_loop().create_future())
+        waiting = _Waiting(change, request_id, cause, asyncio.get_running_loop().create_future())
         lane.waiting.append(waiting)
         self.waiting += 1
         if not lane.running:
@@ -126,13 +134,19 @@ class Committer:
         while lane.waiting:
             batch = _gather(lane.waiting, self._records_max)
             moved: list[Moved] = []
+            begun = anyio.current_time()
             try:
-                await self._settle(batch, moved)
+                with self._traces.span("commit", [waiting.cause for waiting in batch]) as span:
+                    await self._settle(batch, moved)
+                    if span.is_sent:
+                        span.note("commit", _facts(batch, moved))
             finally:
                 self.waiting -= len(batch)
                 for waiting in batch:
                     if not waiting.done.done():  # its caller may have been cancelled
                         waiting.done.set_result(None)
+            if moved:
+                self._tally.commit_times.note(anyio.current_time() - begun)
             for each in moved:
                 self.commits += 1
                 self.changes += each.changes
@@ -146,7 +160,9 @@ class Committer:
             moved += [] if done is None else [done]
         except AWAY as failure:
             advice = self._troubles.met(failure)
-            log.warning("commit failed", kind=type(failure).__name__, reason=advice, changes=len(batch))
+            named = [waiting.request_id for waiting in batch if waiting.request_id][:_NAMED_MAX]
+            kind = type(failure).__name__
+            log.warning("commit failed", kind=kind, reason=advice, changes=len(batch), request_ids=named)
             for waiting in batch:
                 waiting.outcome = error(
                     Code.CORE_NOT_AVAILABLE,
@@ -243,6 +259,15 @@ async def _erased(
     students = {student for waiting in fresh for student in waiting.change.students}
     students |= {record.student for record in current.values() if record.student is not None}
     return await erasure.erased_among(connection, known.erasure_secret, students)
+
+
+def _facts(batch: Sequence[_Waiting], moved: Sequence[Moved]) -> Facts:
+    """Of a commit: its type, how many changes it took, and how many records of them were accepted."""
+    return {
+        "homeroom.type": str(batch[0].change.notification_type),
+        "homeroom.changes": len(batch),
+        "homeroom.records": sum(each.changes for each in moved),
+    }
 
 
 def _deeds(fresh: Sequence[_Waiting], decisions: Sequence[Decision]) -> list[Deed]:

@@ -62,7 +62,7 @@ def open_database(settings: Settings) -> Iterator[str]:
 
 def start_embedded(data_dir: Path) -> "PostgresServer":
     """The PostgreSQL in a data directory, running; raises DatabaseError if it cannot be started."""
-    folder = data_dir.expanduser().resolve() / _FOLDER
+    folder = embedded_folder(data_dir)
     try:
         server = server_in(folder)
         if not (folder / "PG_VERSION").exists():
@@ -72,6 +72,11 @@ def start_embedded(data_dir: Path) -> "PostgresServer":
     except (OSError, subprocess.SubprocessError) as failure:
         raise DatabaseError(f"PostgreSQL cannot be started in {folder}: {failure}") from failure
     return server
+
+
+def embedded_folder(data_dir: Path) -> Path:
+    """Where the embedded one of a data directory keeps its files, or would."""
+    return data_dir.expanduser().resolve() / _FOLDER
 
 
 def embedded_programs() -> Sequence[Path]:
@@ -148,14 +153,8 @@ async def check_connections(database_url: str, settings: Settings) -> None:
         allowed = await connections_allowed(connection)
     finally:
         await connection.close()
-    sizes = PoolSizes.at_primary(settings)
-    kinds = {
-        "primary_read_connections_max" if settings.read_database_url else "read_connections_max": sizes.usual,
-        "write_connections_max": settings.write_connections_max,
-        "bulk_connections_max": sizes.bulk,
-        "twice console_connections_max": 2 * settings.console_connections_max,
-    }
-    each = sum(kinds.values()) + _FEED_CONNECTIONS_MAX + 1
+    kinds = _connections_by_kind(settings)
+    each = connections_of_node(settings)
     needed = settings.workers * each + 1
     if needed > allowed:
         said = " + ".join(f"{count} {name}" for name, count in kinds.items())
@@ -165,6 +164,22 @@ async def check_connections(database_url: str, settings: Settings) -> None:
             "Raise max_connections in PostgreSQL (the embedded one: in "
             f"{_FOLDER}/{_SETTINGS_FILE} of its data directory), or lower one of these settings."
         )
+
+
+def connections_of_node(settings: Settings) -> int:
+    """How many connections a node may open to the primary."""
+    return sum(_connections_by_kind(settings).values()) + _FEED_CONNECTIONS_MAX + 1
+
+
+def _connections_by_kind(settings: Settings) -> Mapping[str, int]:
+    """Those that settings bound, by what is said of them."""
+    sizes = PoolSizes.at_primary(settings)
+    return {
+        "primary_read_connections_max" if settings.read_database_url else "read_connections_max": sizes.usual,
+        "write_connections_max": settings.write_connections_max,
+        "bulk_connections_max": sizes.bulk,
+        "twice console_connections_max": 2 * settings.console_connections_max,
+    }
 
 
 @dataclass(frozen=True, slots=True)

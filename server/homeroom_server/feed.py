@@ -19,6 +19,7 @@ from homeroom_server.reading import Reading
 from homeroom_server.store import announcements, registry, streams, types
 from homeroom_server.store.connection import FAILURES
 from homeroom_server.store.types import Position, TypeRow
+from homeroom_server.tracing.spans import Traces
 from homeroom_server.trouble import advice_on
 
 OTHER_HISTORY = "the database's history changed during this call; ask again"
@@ -45,6 +46,7 @@ class Feed:
         hashes: VersionHashes,
         directory: Directory,
         poll_seconds: float,
+        traces: Traces,
     ) -> None:
         self._reading = reading
         self._connections = reading.connections("feed")
@@ -54,6 +56,7 @@ class Feed:
         self._hashes = hashes
         self._directory = directory
         self._poll_seconds = poll_seconds
+        self._traces = traces
         self._types: dict[int, NotificationType] = {}
         self._pending: dict[int, int] = {}
         self._learned_at: dict[int, float] = {}
@@ -255,7 +258,9 @@ class Feed:
                 self._hashes.moved_unseen(number, high)
                 self._bookmarks.advance(notification_type, high)
         if watched:
-            news = await self._read(watched)
+            with self._traces.span("feed") as span:
+                news = await self._read(watched)
+                span.note("feed", {"homeroom.types": len(watched)})
             if news.epoch == self._bookmarks.epoch:
                 await self._waiters.wake(news, learned_at)
             else:

@@ -38,13 +38,13 @@ class Guesses:
             detail = f"{KEY_FAILURES_MAX} unknown keys came from this address within a minute: wait until it is over"
             raise error(Code.CLIENT_LIMIT, detail)
 
-    def note(self, address: str) -> None:
+    def note(self, address: str, request_id: str) -> None:
         """A key from this address is unknown."""
         self._forget()
         failures = self._failures.setdefault(self._place(address), _Failures(_now() + _WINDOW_SECONDS))
         failures.count += 1
         if failures.count == KEY_FAILURES_MAX:
-            log.warning("an address tries unknown keys", address=address)
+            log.warning("an address tries unknown keys", address=address, request_id=request_id)
 
     def _place(self, address: str) -> str:
         place = str(ip_network(f"{address}/64", strict=False)) if ":" in address else address

@@ -8,12 +8,19 @@ from typing import TypeVar
 
 import asyncpg
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    InfoMetricFamily,
+    Metric,
+)
 from prometheus_client.registry import Collector
 
 from homeroom.protocol import JSON_DEPTH_MAX, RANGES_PER_CALL_MAX, RECORDS_PER_CALL_MAX, TYPES_PER_CALL_MAX
 from homeroom_server.services import Services
 from homeroom_server.settings import Settings
+from homeroom_server.tally import Timings
 
 T = TypeVar("T", bound=tuple[str, ...])
 
@@ -38,7 +45,7 @@ _REFUSING = (
     "ranges_per_call_max",
     "json_depth_max",
 )
-"""Told from the beginning, so that the first refusal is seen to rise from nothing."""
+"""All that count refusals; told from the beginning, so that the first refusal is seen to rise from nothing."""
 
 
 def told(services: Services) -> bytes:
@@ -69,6 +76,12 @@ class _Node(Collector):
             "homeroom_commits", "Transactions of records committed here", services.committer.commits
         )
         yield CounterMetricFamily("homeroom_records_committed", "Records they wrote", services.committer.changes)
+        yield _histogram("commit_seconds", "From a batch's turn to its durable commit", tally.commit_times)
+        yield _histogram("wake_seconds", "From learning of a change to the answer to who waited", tally.wake_times)
+        waiting = {"status": services.pulse.waiting.statuses, "access": services.pulse.waiting.students}
+        yield _gauge("triggers_waiting", "Computations of the whole Core that are due, to 10,000", "kind", waiting)
+        yield GaugeMetricFamily("homeroom_audit_waiting", "Reads not yet kept in the audit", services.audit.waiting)
+        yield CounterMetricFamily("homeroom_audit_lost", "Reads that could not be kept in it", services.audit.lost)
         yield GaugeMetricFamily("homeroom_held_requests", "Requests held", services.waiters.held)
         yield GaugeMetricFamily(
             "homeroom_behind_seconds",
@@ -126,6 +139,12 @@ def _gauge(name: str, text: str, label: str, values: Mapping[str, float]) -> Met
     for of, value in values.items():
         family.add_metric([of], value)
     return family
+
+
+def _histogram(name: str, text: str, timings: Timings) -> Metric:
+    return HistogramMetricFamily(
+        f"homeroom_{name}", text, buckets=list(timings.buckets()), sum_value=timings.sum_seconds
+    )
 
 
 def _counter(name: str, text: str, labels: Sequence[str], counts: Mapping[T, int]) -> Metric:

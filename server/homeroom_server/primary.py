@@ -62,16 +62,16 @@ class Primary:
                 tasks.start_soon(self._examine, url, seen)
         primaries = {url: found for url, found in seen.items() if isinstance(found, Server) and found.timeline}
         if not primaries:
-            raise NoPrimaryError("; ".join(f"{_place(url)}: {_said(seen[url])}" for url in self.urls))
+            raise NoPrimaryError("; ".join(f"{place_of(url)}: {_said(seen[url])}" for url in self.urls))
         newest = max(primaries, key=lambda url: primaries[url].timeline)
         for url, server in primaries.items():
             if server.system_identifier == primaries[newest].system_identifier and (
                 server.timeline < primaries[newest].timeline
             ):
-                await self._fence(url, f"{_place(newest)} took over on timeline {primaries[newest].timeline}")
+                await self._fence(url, f"{place_of(newest)} took over on timeline {primaries[newest].timeline}")
         moved, self._url = self._url not in (None, newest), newest
         if moved:
-            log.warning("the primary has moved", place=_place(newest), timeline=primaries[newest].timeline)
+            log.warning("the primary has moved", place=place_of(newest), timeline=primaries[newest].timeline)
             for call in self.moved:
                 await call()
         return newest
@@ -98,15 +98,15 @@ class Primary:
     async def _check(self, url: str, connection: asyncpg.Connection) -> None:
         server = await history.read_server(connection)
         if not server.timeline:
-            raise NoPrimaryError(f"{_place(url)}: a standby")
+            raise NoPrimaryError(f"{place_of(url)}: a standby")
         if server.is_half_restored:
-            raise NoPrimaryError(f"{_place(url)}: half restored; run 'homeroom restore' into it again")
+            raise NoPrimaryError(f"{place_of(url)}: half restored; run 'homeroom restore' into it again")
         if server.system_identifier == self._system_identifier and server.timeline < self._timeline:
-            raise NoPrimaryError(f"{_place(url)}: on timeline {server.timeline}, and {self._timeline} has been seen")
+            raise NoPrimaryError(f"{place_of(url)}: on timeline {server.timeline}, and {self._timeline} has been seen")
         if server.has_core:
             origin = await history.read_origin(connection)
             if origin.fenced is not None:
-                raise NoPrimaryError(f"{_place(url)}: fenced, {origin.fenced}")
+                raise NoPrimaryError(f"{place_of(url)}: fenced, {origin.fenced}")
             if (origin.system_identifier, origin.timeline) != (server.system_identifier, server.timeline):
                 epoch = await history.settle(connection, server)
                 if epoch is not None:
@@ -132,11 +132,11 @@ class Primary:
                 try:
                     if (await history.read_origin(connection)).fenced is None:
                         await history.fence(connection, why)
-                        log.warning("an old primary is fenced", place=_place(url), why=why)
+                        log.warning("an old primary is fenced", place=place_of(url), why=why)
                 finally:
                     connection.terminate()
             except FAILURES as failure:
-                log.warning("an old primary cannot be fenced", place=_place(url), kind=type(failure).__name__)
+                log.warning("an old primary cannot be fenced", place=place_of(url), kind=type(failure).__name__)
 
 
 def urls_of_hosts(database_url: str) -> Sequence[str]:
@@ -149,7 +149,7 @@ def urls_of_hosts(database_url: str) -> Sequence[str]:
     return [urlunsplit(parts._replace(netloc=f"{account}{at}{host}")) for host in each]
 
 
-def _place(url: str) -> str:
+def place_of(url: str) -> str:
     """Host and port, without whose they are."""
     return urlsplit(url).netloc.rpartition("@")[2] or "the local server"
 

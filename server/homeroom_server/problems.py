@@ -3,13 +3,16 @@
 import orjson
 import structlog
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import PlainTextResponse, Response
 
 from homeroom.errors import Code, HomeroomError, error
-from homeroom_server.endpoints.requests import CLIENT, retry_after
+from homeroom_server.endpoints.requests import CLIENT, retry_after, said_service
+from homeroom_server.peers import request_id_of
 from homeroom_server.services import Services
 
 _FAULTS_SHOWN_MAX = 1_000
+CODE = "homeroom.code"
+"""In a request's scope: the code of the problem that was its answer."""
 DATABASE_AWAY = "the database cannot be reached, or did not do in time what was asked; try again"
 
 log = structlog.get_logger()
@@ -37,6 +40,7 @@ def problem_response(failure: HomeroomError, epoch: str) -> Response:
 async def on_homeroom_error(request: Request, failure: Exception) -> Response:
     assert isinstance(failure, HomeroomError)
     services: Services = request.app.state.services
+    request.scope[CODE] = failure.code.value
     client = request.scope.get(CLIENT)
     if client is not None:
         services.client_traffic.refused(client, failure.code)
@@ -46,12 +50,23 @@ async def on_homeroom_error(request: Request, failure: Exception) -> Response:
 async def on_database_away(request: Request, failure: Exception) -> Response:
     services: Services = request.app.state.services
     advice = services.troubles.met(failure)
-    log.warning("the database is away", kind=type(failure).__name__, reason=advice, path=request.url.path)
+    log.warning("the database is away", kind=type(failure).__name__, reason=advice, **_named(request))
     return problem_response(error(Code.CORE_NOT_AVAILABLE, DATABASE_AWAY), services.feed.epoch)
 
 
 async def on_memory_error(request: Request, failure: Exception) -> Response:
     """What the call had taken is free again by now."""
-    log.error("out of memory", path=request.url.path)
+    log.error("out of memory", **_named(request))
     scarce = error(Code.CORE_NOT_AVAILABLE, "this node is short of memory; try again, with less at once")
     return problem_response(scarce, request.app.state.services.feed.epoch)
+
+
+def on_fault(request: Request) -> Response:
+    """Our own mistake, which is being handled; its answer says no more than by what name the log tells of it."""
+    log.exception("a call failed", **_named(request))
+    return PlainTextResponse("Internal Server Error", 500)
+
+
+def _named(request: Request) -> dict[str, str]:
+    """Which call it was. Not its path: that of a page may name a student."""
+    return {"service": said_service(request.scope), "request_id": request_id_of(request.scope)}

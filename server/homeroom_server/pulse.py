@@ -18,7 +18,7 @@ from homeroom_server.reading import Reading
 from homeroom_server.settings import Settings
 from homeroom_server.store import pulse
 from homeroom_server.store.connection import FAILURES
-from homeroom_server.store.pulse import NodeRow, Point, Sample
+from homeroom_server.store.pulse import NodeRow, Point, Sample, Waiting
 from homeroom_server.trouble import Troubles
 
 SAMPLE_SECONDS = 2.0
@@ -65,7 +65,7 @@ class Pulse:
         self._troubles = troubles
         self._watchers_max = settings.console_watchers_max
         self._node = uuid4()
-        self._name = f"{socket.gethostname()}:{settings.port}/{os.getpid()}"
+        self._name = name_of_node(settings)
         self._started_at = datetime.now(UTC)
         self._before = (anyio.current_time(), 0, 0)
         self._watched_until = 0.0
@@ -73,6 +73,8 @@ class Pulse:
         self._told = anyio.Event()
         self.ended = False
         self.watchers = 0
+        self.waiting = Waiting(0, 0)
+        """As of the last beat."""
 
     @property
     def takes_watchers(self) -> bool:
@@ -135,6 +137,7 @@ class Pulse:
             place = self._reading.place.name
             await pulse.say(connection, self._node, self._name, self._started_at, place, seen)
             await pulse.add_sample(connection, self._node, sample)
+            self.waiting = await pulse.count_waiting(connection)
         if self._is_watched:
             self._picture = await self.look()
             told, self._told = self._told, anyio.Event()
@@ -164,3 +167,8 @@ class Pulse:
                 await pulse.leave(connection, self._node)
         except FAILURES as failure:
             log.warning("this node will be missed", kind=type(failure).__name__)
+
+
+def name_of_node(settings: Settings) -> str:
+    """How a node is called where people look."""
+    return f"{socket.gethostname()}:{settings.port}/{os.getpid()}"

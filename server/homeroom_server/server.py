@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import logging
 import resource
 import signal
 import socket
@@ -92,9 +93,15 @@ def create_server(services: Services) -> uvicorn.Server:
         ssl_cert_reqs=ssl.CERT_OPTIONAL if services.settings.tls_client_authority else ssl.CERT_NONE,
     )
     config.load()
+    logging.getLogger("uvicorn.error").addFilter(_is_not_said_already)
     if config.ssl is not None:
         config.ssl.minimum_version = ssl.TLSVersion.TLSv1_2  # whatever this machine's OpenSSL would allow
     return _DrainingServer(config, services, parking)
+
+
+def _is_not_said_already(record: logging.LogRecord) -> bool:
+    """What the application raises it has told the log itself, in a line like all others."""
+    return not record.getMessage().startswith("Exception in ASGI application")
 
 
 async def serve(

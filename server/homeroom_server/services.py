@@ -32,13 +32,14 @@ from homeroom_server.held.waiters import Waiters
 from homeroom_server.key_uses import KeyUses
 from homeroom_server.peers import Peers, networks
 from homeroom_server.primary import Primary
-from homeroom_server.pulse import Pulse
+from homeroom_server.pulse import Pulse, name_of_node
 from homeroom_server.rates import Rates
 from homeroom_server.reading import Connections, Reading, open_reading
 from homeroom_server.settings import Settings
 from homeroom_server.single_flight import Paced, SingleFlight
 from homeroom_server.status.processor import Processor
 from homeroom_server.tally import Tally
+from homeroom_server.tracing.spans import NoTraces, Traces
 from homeroom_server.trouble import Troubles
 
 _LOOK_FOR_KEYS_SECONDS = 0.05
@@ -83,6 +84,7 @@ class Services:
     processor: Processor
     access_worker: AccessWorker
     pulse: Pulse
+    traces: Traces
 
 
 @asynccontextmanager
@@ -98,6 +100,7 @@ async def open_services(settings: Settings, database_url: str) -> AsyncIterator[
     troubles = Troubles()
     peers = Peers(networks(settings.proxies), settings.client_certificate_header)
     async with (
+        _open_traces(settings) as traces,
         open_reading(primary, settings, bookmarks) as reading,
         database.open_write_pool(primary.connect, settings) as write_pool,
         pooled(database_url, settings.console_connections_max, primary.connect) as merges_pool,
@@ -119,7 +122,7 @@ async def open_services(settings: Settings, database_url: str) -> AsyncIterator[
             tally,
         )
         hashes = VersionHashes(Hashing(pool, bulk_pool, settings), tasks)
-        feed = Feed(reading, waiters, bookmarks, hashes, directory, settings.feed_poll_seconds)
+        feed = Feed(reading, waiters, bookmarks, hashes, directory, settings.feed_poll_seconds, traces)
 
         async def announce(moved: Moved) -> None:
             feed.signal(moved)
@@ -129,9 +132,9 @@ async def open_services(settings: Settings, database_url: str) -> AsyncIterator[
                 access_worker.wake()
             await feed.announce(moved)
 
-        committer = Committer(write_pool, tasks, announce, catalogue, settings, tally, troubles)
-        processor = Processor(write_pool, committer, catalogue, settings)
-        access_worker = AccessWorker(write_pool, catalogue, settings, announce)
+        committer = Committer(write_pool, tasks, announce, catalogue, settings, tally, troubles, traces)
+        processor = Processor(write_pool, committer, catalogue, settings, traces)
+        access_worker = AccessWorker(write_pool, catalogue, settings, announce, traces)
         client_streams = ClientStreams(write_pool)
         key_uses = KeyUses(write_pool, directory)
         services = Services(
@@ -168,10 +171,23 @@ async def open_services(settings: Settings, database_url: str) -> AsyncIterator[
             processor,
             access_worker,
             Pulse(write_pool, reading, bookmarks, waiters, committer, settings, troubles),
+            traces,
         )
         await _start(services, tasks, primary, write_pool)
         yield services
         tasks.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def _open_traces(settings: Settings) -> AsyncIterator[Traces]:
+    """The library is loaded only where somebody takes what it sends."""
+    if not settings.traces_url:
+        yield NoTraces()
+        return
+    from homeroom_server.tracing.sending import sending
+
+    async with sending(settings.traces_url, name_of_node(settings)) as traces:
+        yield traces
 
 
 async def _start(services: Services, tasks: TaskGroup, primary: Primary, write_pool: asyncpg.Pool) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from homeroom_server.peers import networks
+from homeroom_server.tracing.spans import is_installed
 
 WORKERS_MAX = 64
 
@@ -74,6 +75,9 @@ class Settings:
 
     metrics_networks: str = "127.0.0.0/8 ::1"
     """Addresses and networks, with spaces between, from which /metrics may be asked for."""
+
+    traces_url: str = ""
+    """Where a collector takes OTLP over HTTP, such as http://127.0.0.1:4318/v1/traces. Empty: no spans are made."""
 
     connections_max: int = 0
     """0: as many as the process may have open files, less 256."""
@@ -180,6 +184,27 @@ def read_settings(flags: Mapping[str, object | None] | None = None, file: Path |
 
 def _faults(settings: Settings) -> Iterator[str]:
     """What is wrong with values of the right types."""
+    yield from _faults_of_tls(settings)
+    for name in ("proxies", "metrics_networks"):
+        try:
+            networks(getattr(settings, name))
+        except ValueError as fault:
+            yield f"{name}: {fault}"
+    if not re.fullmatch("[A-Za-z0-9-]*", settings.client_certificate_header):
+        yield f"client_certificate_header: {settings.client_certificate_header!r} cannot be the name of a header"
+    if settings.client_certificate_header and not settings.proxies.split():
+        yield "client_certificate_header: names a header that nobody is believed, as there are no proxies"
+    if settings.traces_url and not is_installed():
+        yield "traces_url: the library for it is not installed: pip install 'homeroom-server[traces]'"
+    if not 1 <= settings.workers <= WORKERS_MAX:
+        yield f"workers: {settings.workers!r} is not within 1 to {WORKERS_MAX}"
+    try:
+        ZoneInfo(settings.time_zone)
+    except (ZoneInfoNotFoundError, ValueError):
+        yield f"time_zone: {settings.time_zone!r} is not a time zone known here"
+
+
+def _faults_of_tls(settings: Settings) -> Iterator[str]:
     if settings.tls_certificate:
         try:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -193,33 +218,19 @@ def _faults(settings: Settings) -> Iterator[str]:
             ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_verify_locations(settings.tls_client_authority)
         except OSError as fault:
             yield f"tls_client_authority: no authority can be read from it: {fault}"
-    for name in ("proxies", "metrics_networks"):
-        try:
-            networks(getattr(settings, name))
-        except ValueError as fault:
-            yield f"{name}: {fault}"
-    if not re.fullmatch("[A-Za-z0-9-]*", settings.client_certificate_header):
-        yield f"client_certificate_header: {settings.client_certificate_header!r} cannot be the name of a header"
-    if settings.client_certificate_header and not settings.proxies.split():
-        yield "client_certificate_header: names a header that nobody is believed, as there are no proxies"
-    if not 1 <= settings.workers <= WORKERS_MAX:
-        yield f"workers: {settings.workers!r} is not within 1 to {WORKERS_MAX}"
-    try:
-        ZoneInfo(settings.time_zone)
-    except (ZoneInfoNotFoundError, ValueError):
-        yield f"time_zone: {settings.time_zone!r} is not a time zone known here"
 
 
 def to_environment(settings: Settings) -> dict[str, str]:
     """What a process must have in its environment to read these settings."""
-    return {variable: str(getattr(settings, name)) for name, variable in _variables().items()}
+    return {variable: str(getattr(settings, name)) for name, variable in variables().items()}
 
 
 def _from_environment(environment: Mapping[str, str]) -> dict[str, object]:
-    return {name: environment[variable] for name, variable in _variables().items() if variable in environment}
+    return {name: environment[variable] for name, variable in variables().items() if variable in environment}
 
 
-def _variables() -> dict[str, str]:
+def variables() -> dict[str, str]:
+    """The environment variable of every setting, by the setting's name."""
     return {field.name: f"HOMEROOM_{field.name.upper()}" for field in fields(Settings)}
 
 

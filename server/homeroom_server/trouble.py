@@ -10,6 +10,9 @@ from homeroom_server.store.connection import STALLED
 _LATE_SECONDS = 30.0
 """For so long it is said after it was last met: long enough for who looks now and then, and over soon after it is."""
 
+UNREACHABLE = "the database cannot be reached"
+"""What is said where nothing better is known."""
+
 _ADVICE: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], str], ...] = (
     (asyncpg.DiskFullError, "the database has no space left: make room on its disk"),
     (asyncpg.OutOfMemoryError, "the database is out of memory: give it more, or fewer connections"),
@@ -51,4 +54,4 @@ def advice_on(failure: BaseException) -> str:
     if isinstance(failure, OSError) and failure.errno in (errno.EMFILE, errno.ENFILE):
         return "this node has no open files left: raise LimitNOFILE, or lower connections_max"
     found = (advice for kinds, advice in _ADVICE if isinstance(failure, kinds))
-    return next(found, "the database cannot be reached")
+    return next(found, UNREACHABLE)

@@ -19,6 +19,7 @@ from homeroom_server.store.associations import AssociationRow
 from homeroom_server.store.connection import FAILURES, Conn
 from homeroom_server.store.moves import Move
 from homeroom_server.store.showing import MovedType, RuleRow
+from homeroom_server.tracing.spans import Traces, worked_off
 
 log = structlog.get_logger()
 
@@ -32,10 +33,12 @@ class AccessWorker:
         catalogue: Catalogue,
         settings: Settings,
         announce: Callable[[Moved], Awaitable[None]],
+        traces: Traces,
     ) -> None:
         self._pool = pool
         self._settings = settings
         self._announce = announce
+        self._traces = traces
         self._catalogue = catalogue
         self._rules = access_rules(catalogue)
         self._rows: Sequence[RuleRow] = ()
@@ -54,9 +57,9 @@ class AccessWorker:
             try:
                 await calendar.begin_day(self._pool, self._settings, self._held)
                 await self._raise_arrived()
-                while await self.process_students():
+                while await worked_off(self._traces, "access", self.process_students):
                     pass
-                while await self.process_move():
+                while await worked_off(self._traces, "moves", self.process_move):
                     pass
             except FAILURES as failure:
                 log.warning("access waits", kind=type(failure).__name__)

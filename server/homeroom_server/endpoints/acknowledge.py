@@ -10,9 +10,11 @@ from homeroom.errors import Code, error
 from homeroom_server.endpoints import requests
 from homeroom_server.endpoints.requests import Faults
 from homeroom_server.json_schema import compile_schema
+from homeroom_server.peers import request_id_of
 from homeroom_server.services import Services
 from homeroom_server.status.acknowledgement import Acknowledgement
 from homeroom_server.status.alerts import AcknowledgementState
+from homeroom_server.tracing.spans import span_of
 
 REQUEST: Mapping[str, Any] = {
     "type": "object",
@@ -52,6 +54,8 @@ async def acknowledge(request: Request) -> Response:
             int(document["alertCode"]),
             document["arguments"],
             AcknowledgementState(document["state"]),
-        )
+        ),
+        request_id_of(request.scope),
+        span_of(request.scope),
     )
     return requests.json_response(*committed)

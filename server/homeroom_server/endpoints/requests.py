@@ -10,6 +10,7 @@ import anyio.to_thread
 import orjson
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
+from starlette.types import Scope
 
 from homeroom.errors import Code, Fault, HomeroomError, error
 from homeroom.protocol import CORE_VERSION_MAX
@@ -71,6 +72,19 @@ def header(request: Request, name: bytes) -> str | None:
         if given == name:
             return str(value, "latin-1")
     return None
+
+
+def service_of(scope: Scope) -> str:
+    """The name of a call's endpoint; all that people see of one kind is one."""
+    for place in ("console", "docs"):
+        if scope["path"].startswith(f"/{place}"):
+            return place
+    return str(getattr(scope.get("endpoint"), "__name__", "none"))
+
+
+def said_service(scope: Scope) -> str:
+    """As people read it, in metrics, log and traces: is-data-available."""
+    return service_of(scope).replace("_", "-")
 
 
 async def authenticate(request: Request, services: Services, *, writes: bool = False) -> Caller:

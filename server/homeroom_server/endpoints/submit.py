@@ -18,9 +18,11 @@ from homeroom_server.endpoints import requests
 from homeroom_server.endpoints.depth import check_depth
 from homeroom_server.endpoints.requests import VERSION_SCHEMA, Faults
 from homeroom_server.json_schema import compile_schema, schema_faults
+from homeroom_server.peers import request_id_of
 from homeroom_server.services import Services
 from homeroom_server.store.calls import CallKey
 from homeroom_server.submission import Rejection, Submission, SubmittedRecord
+from homeroom_server.tracing.spans import span_of
 
 REQUEST: Mapping[str, Any] = {
     "type": "object",
@@ -62,7 +64,9 @@ async def submit(request: Request) -> Response:
     body = await requests.read_body(request, services.settings.body_bytes_max)
     submission = _submission(request, services, caller, notification_type, definition, body)
     del body  # large ones are not kept for as long as the commit takes
-    return requests.json_response(*await services.committer.commit(submission))
+    scope = request.scope
+    committed = await services.committer.commit(submission, request_id_of(scope), span_of(scope))
+    return requests.json_response(*committed)
 
 
 def _submission(

@@ -84,7 +84,7 @@ class Waiters:
         self._per_node_max = per_node_max
         self._tally = tally
         self._held_by_client: dict[int, int] = {}
-        self.wake_times = WakeTimes(self._loop)
+        self.wake_times = WakeTimes(self._loop, tally.wake_times)
         self.held = 0
         self.draining = False
         self.holding = True

@@ -4,6 +4,8 @@ import asyncio
 from collections import deque
 from typing import NamedTuple
 
+from homeroom_server.tally import Timings
+
 _KEPT_MAX = 1_000
 """Of an interval the last so many batches of answers; older ones are as good as others."""
 
@@ -17,10 +19,11 @@ class Wakes(NamedTuple):
 
 
 class WakeTimes:
-    """What was measured since somebody last took it."""
+    """What was measured since somebody last took it; `timings` keeps count of all."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, timings: Timings) -> None:
         self._loop = loop
+        self._timings = timings
         self._count = 0
         self._kept: deque[tuple[float, int]] = deque(maxlen=_KEPT_MAX)
 
@@ -28,7 +31,9 @@ class WakeTimes:
         """So many answers have just been written, about a change that was learned of then."""
         if answers:
             self._count += answers
-            self._kept.append((self._loop.time() - learned_at, answers))
+            seconds = self._loop.time() - learned_at
+            self._kept.append((seconds, answers))
+            self._timings.note(seconds, answers)
 
     def take(self) -> Wakes:
         """Of all since the last time."""

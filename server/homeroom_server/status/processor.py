@@ -22,6 +22,7 @@ from homeroom_server.status.calculation import CalculatedStatus, Calculation
 from homeroom_server.store import associations, triggers
 from homeroom_server.store.connection import FAILURES
 from homeroom_server.store.triggers import SourceRecord, Trigger
+from homeroom_server.tracing.spans import Traces, worked_off
 
 _RELATED_MAX = 100_000
 """Records of the same students that one batch looks at, newest first."""
@@ -46,6 +47,7 @@ class Processor:
         committer: Committer,
         catalogue: Catalogue,
         settings: Settings,
+        traces: Traces,
     ) -> None:
         self._pool = pool
         self._committer = committer
@@ -54,6 +56,7 @@ class Processor:
         self._lease_seconds = settings.status_lease_seconds
         self._batch_records_max = settings.status_batch_records_max
         self._poll_seconds = settings.feed_poll_seconds
+        self._traces = traces
         self._work = anyio.Event()
         self._types = RecordTypes(catalogue.types)
 
@@ -66,7 +69,7 @@ class Processor:
         while True:
             self._work = anyio.Event()
             try:
-                while await self._process_batch():
+                while await worked_off(self._traces, "statuses", self._process_batch):
                     pass
             except (*FAILURES, HomeroomError) as failure:
                 log.warning("statuses wait", kind=type(failure).__name__)

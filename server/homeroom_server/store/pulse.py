@@ -61,6 +61,13 @@ class Point(NamedTuple):
     wake_p99_ms: float | None
 
 
+class Waiting(NamedTuple):
+    """Records whose status, and students whose access, wait to be computed by any node."""
+
+    statuses: int
+    students: int
+
+
 async def say(
     connection: Conn, node: UUID, name: str, started_at: datetime, reads_from: str, seen: Mapping[int, int]
 ) -> None:
@@ -112,6 +119,22 @@ async def add_sample(connection: Conn, node: UUID, sample: Sample) -> None:
 async def leave(connection: Conn, node: UUID) -> None:
     """It ends in good order. What it said goes on to count for the time in which it said it."""
     await connection.execute("delete from node where id = $1", node)
+
+
+async def count_waiting(connection: Conn) -> Waiting:
+    """What is due and not leased, up to so many of each that more tell nobody anything."""
+    row = await connection.fetchrow(
+        """
+        select (select count(*)::int from (select from status_trigger where due_at <= now() limit $1) as s),
+               (select count(*)::int from (
+                    select from access_trigger
+                    where due_on <= coalesce((select access_day from core), '-infinity') and leased_until < now()
+                    limit $1) as a)
+        """,
+        _BEHIND_MAX,
+    )
+    assert row is not None, "a select without from has a row"
+    return Waiting(*row.values())
 
 
 async def wait_for_no_disk(connection: Conn) -> None:
