@@ -13,6 +13,7 @@ import pytest
 from homeroom import HomeroomError, NotificationType, version_hash
 from homeroom_server import availability, feed, operations
 from homeroom_server.availability import Entry, Finding
+from homeroom_server.held import waiters
 from homeroom_server.held.answer import Answer
 from homeroom_server.held.news import News
 from homeroom_server.held.waiters import Held
@@ -425,19 +426,81 @@ class TestLimits:
         async with open_core(database_of_test, strict) as core:
             yield core
 
-    async def test_a_client_holds_only_so_many_requests(self, strict_core: Core) -> None:
+    async def test_a_client_holds_only_so_many_requests_at_once(self, strict_core: Core) -> None:
         school, other = await strict_core.client("S.0982"), await strict_core.client("S.0982")
-        async with anyio.create_task_group() as tasks:
+        cursor = 0
+        for round_ in range(2):
+            with anyio.fail_after(10):
+                async with anyio.create_task_group() as tasks:
+                    for held in (1, 2):
+                        tasks.start_soon(available, school, "Bulletin", cursor, 300)
+                        await until_held(strict_core, held)
+                    with pytest.raises(HomeroomError) as failure:
+                        await available(school, "Bulletin", cursor, 300)
+                    assert failure.value.code == 2004
+                    assert "held_requests_per_client_max" in failure.value.detail
+                    assert failure.value.retry_after_seconds is not None
+                    assert (await available(other, "Note"))["reason"] == "none"
+                    (cursor,) = await accepted(other, "Bulletin", note(str(round_)))
+            assert strict_core.services.waiters.held_by_one == 0
+
+    async def test_a_node_holds_only_so_many_requests(
+        self, database_of_test: str, settings: Settings, any_catalogue: str
+    ) -> None:
+        strict = replace(
+            settings, catalogue=any_catalogue, held_requests_per_node_max=2, held_requests_per_client_max=1
+        )
+        async with open_core(database_of_test, strict) as core, anyio.create_task_group() as tasks:
+            clients = [await core.client("S.0982") for _ in range(3)]
             for held in (1, 2):
-                tasks.start_soon(available, school, "Note", 0, 300)
-                await until_held(strict_core, held)
-            with pytest.raises(HomeroomError) as failure:
-                await available(school, "Note", wait_seconds=300)
-            assert failure.value.code == 2004
-            assert "held_requests_per_client_max" in failure.value.detail
-            assert failure.value.retry_after_seconds is not None
-            assert (await available(other, "Note"))["reason"] == "none"
+                tasks.start_soon(available, clients[held], "Bulletin", 0, 300)
+                await until_held(core, held)
+            with anyio.fail_after(10), pytest.raises(HomeroomError) as failure:
+                await available(clients[0], "Bulletin", wait_seconds=300)
+            assert failure.value.code == 2001
+            assert "held_requests_per_node_max" in failure.value.detail
+            assert core.services.tally.refusals == {"held_requests_per_node_max": 1}
+            assert core.services.waiters.held == 2
+            (version,) = await accepted(clients[0], "Bulletin", note("a"))
+            await until_held(core, 0)
+            tasks.start_soon(available, clients[0], "Bulletin", version, 300)
+            await until_held(core, 1)
             tasks.cancel_scope.cancel()
+
+
+async def test_who_has_been_answered_watches_no_longer(plain_core: Core) -> None:
+    school = await plain_core.client("S.0982")
+    assert (await available(school, "Note"))["reason"] == "none"
+    assert not plain_core.services.waiters.watched(NotificationType("Note"))
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(available, school, "Note", 0, 300)
+        await until_held(plain_core)
+        assert plain_core.services.waiters.watched(NotificationType("Note"))
+        await accepted(school, "Note", note("a"))
+    assert not plain_core.services.waiters.watched(NotificationType("Note"))
+
+
+async def test_a_node_that_wakes_many_turns_to_others_in_between_and_counts_each_once(
+    plain_core: Core, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(waiters, "_ANSWERED_AT_ONCE", 2)
+    room, (school, writer) = plain_core.services.waiters, [await plain_core.client("S.0982") for _ in range(2)]
+    seen: list[int] = []
+
+    async def look() -> None:
+        while room.held:
+            seen.append(room.held)
+            await anyio.lowlevel.checkpoint()
+
+    with anyio.fail_after(10):
+        async with anyio.create_task_group() as tasks:
+            for _ in range(5):
+                tasks.start_soon(available, school, "Note", 0, 300)
+            await until_held(plain_core, 5)
+            tasks.start_soon(look)
+            await accepted(writer, "Note", note("a"))
+    assert list(dict.fromkeys(seen)) == [5, 3, 1]
+    assert room.wake_times.take().answers == 5
 
 
 async def test_draining_releases_held_requests_with_bookmarks(plain_core: Core) -> None:
@@ -568,9 +631,72 @@ async def test_a_wake_by_a_public_type_tells_nothing_of_what_moved_with_it_elsew
     assert [pairs(entry) for entry in answers[0]] == [[], [("c", version)]]
 
 
+@pytest.mark.parametrize("moves", ["Note", "Bulletin"])
+async def test_who_asks_for_ones_own_and_for_what_all_see_is_woken_by_either(plain_core: Core, moves: str) -> None:
+    school = await plain_core.client("S.0982")
+    heard: list[Any] = []
+
+    async def hold() -> None:
+        asked = [{"notificationType": name, "maxCoreVersion": 0} for name in ("Note", "Bulletin")]
+        heard.extend((await school.is_data_available(asked, 50)).types)
+
+    with anyio.fail_after(10):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(hold)
+            await until_held(plain_core)
+            (version,) = await accepted(school, moves, note("a"))
+    assert {entry["notificationType"]: pairs(entry) for entry in heard if pairs(entry)} == {moves: [("a", version)]}
+
+
 async def test_every_answer_names_the_epoch(plain_core: Core) -> None:
     school = await plain_core.client("S.0982")
     epoch = (await school.hello()).epoch
     asked = [{"notificationType": "Plan.2027", "maxCoreVersion": 0}]
     assert (await school.is_data_available(asked, 0)).epoch == epoch
     assert (await school.submit("Plan.2027", [record(str(uuid4()), {})])).epoch == epoch
+
+
+async def test_who_is_held_when_another_history_begins_is_sent_to_ask_again(plain_core: Core) -> None:
+    school, connection = await plain_core.client("S.0982"), await plain_core.connect()
+    refused: list[int] = []
+
+    async def hold() -> None:
+        with pytest.raises(HomeroomError) as failure:
+            await available(school, "Note", 0, 300)
+        refused.append(failure.value.code)
+
+    with anyio.fail_after(10):
+        async with anyio.create_task_group() as tasks:
+            for _ in range(2):
+                tasks.start_soon(hold)
+            await until_held(plain_core, 2)
+            await operations.begin_history(connection, "a test")
+    assert refused == [2001, 2001]
+
+
+async def test_a_type_that_another_history_has_lost_is_a_type_without_records(plain_core: Core) -> None:
+    """What was put back is from before its first record."""
+    school = await plain_core.client("S.0982")
+    await accepted(school, "Bulletin", note("a"))
+    await accepted(school, "Plan.2027", record(str(uuid4()), {}))
+    connection, epoch = await plain_core.connect(), plain_core.services.feed.epoch
+    await connection.execute("delete from viewer; delete from record; delete from notification_type")
+    await operations.begin_history(connection, "a test")
+    with anyio.fail_after(10):
+        while plain_core.services.feed.epoch == epoch:
+            await anyio.sleep(0.01)
+    heard: list[Any] = []
+
+    async def hold() -> None:
+        asked = [
+            {"notificationType": name, "maxCoreVersion": 0, "versionHash": version_hash([])}
+            for name in ("Plan.2027", "Bulletin")
+        ]
+        heard.extend((await school.is_data_available(asked, 50)).types)
+
+    with anyio.fail_after(20):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(hold)
+            await until_held(plain_core)
+            (version,) = await accepted(school, "Bulletin", note("b"))
+    assert [(pairs(entry), entry["maxCoreVersion"]) for entry in heard] == [([], 0), ([("b", version)], version)]

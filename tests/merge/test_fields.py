@@ -34,6 +34,17 @@ def test_what_the_sides_say_differently_all_along_is_no_change() -> None:
     assert change.base == Base({"text": "Jean-Luc", "more": 1}, {"text": "JEAN-LUC", "more": 1})
 
 
+@pytest.mark.parametrize(
+    ("hub", "sis", "by"), [("Jean", "Jean", "sis"), ("JEAN", "JEAN", "hub"), ("Lucie", "Lucie", "both")]
+)
+def test_what_the_sides_have_come_to_say_alike_is_told_and_not_written(hub: str, sis: str, by: str) -> None:
+    change = merged(known(Base({"text": "Jean"}, {"text": "JEAN"}), {"text": hub}, {"text": sis}))
+    assert [(field.pointer, field.outcome, field.decided_by, field.to) for field in change.fields] == [
+        ("/text", hub, by, ())
+    ]
+    assert (change.writes, change.conflicts, change.base) == ((), (), Base({"text": hub}, {"text": hub}))
+
+
 def test_objects_are_merged_member_by_member() -> None:
     base, hub, sis = ({"name": name} for name in ({"a": 1, "b": 1}, {"a": 2, "b": 1}, {"a": 1, "b": 2}))
     both = {"name": {"a": 2, "b": 2}}
@@ -93,6 +104,7 @@ def steps(order: str, **texts: str) -> Json:
         ("abc", "xabc", "abcy", "xabcy"),
         ("abc", "cab", "ab", "ab"),
         ("abc", "ac", "abcd", "acd"),
+        ("ab", "axyb", "abz", "axybz"),
     ],
 )
 def test_the_order_of_ordered_items_is_merged(base: str, hub: str, sis: str, both: str) -> None:
@@ -171,6 +183,12 @@ def test_a_first_merge_adopts_what_is_equal_and_asks_about_the_rest() -> None:
     assert {field.pointer for field in change.fields} == {"/less", "/more", "/phones/[home]/number"}
     alike = merged(known(None, hub, dict(hub)))
     assert (alike.writes, alike.fields, alike.base) == ((), (), Base(hub, hub))
+
+
+def test_a_first_merge_notes_of_what_the_sis_speaks() -> None:
+    change = merged(known(None, {"text": "a", "note": "n"}, live({"text": "a"}, COVERED)))
+    assert (change.writes, change.conflicts) == ((), ())
+    assert change.base == Base({"text": "a", "note": "n"}, {"text": "a"}, covered=COVERED)
 
 
 def test_a_value_that_an_undo_took_back_counts_only_once_the_sis_says_something_else() -> None:

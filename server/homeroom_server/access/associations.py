@@ -1,5 +1,6 @@
 """Which organisations are associated with a student, from the records and grants that say so (protocol 8). Pure."""
 
+from calendar import monthrange
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -98,12 +99,8 @@ def months_after(day: date, months: int) -> date:
     year, month = divmod(day.year * 12 + day.month - 1 + months, 12)
     if year > date.max.year:
         return date.max
-    for last in (day.day, 30, 29, 28):
-        try:
-            return date(year, month + 1, min(day.day, last))
-        except ValueError:
-            continue
-    raise AssertionError("every month has 28 days")
+    _, last = monthrange(year, month + 1)
+    return date(year, month + 1, min(day.day, last))
 
 
 def _day(text: object) -> date | None:

@@ -9,7 +9,7 @@ from homeroom_server.held.answer import Answer, Part, answer_of
 class Bookmarks:
     """How far this node has come: the version of each type up to which everybody concerned has been woken (protocol 3).
 
-    `numbers` and `horizons` are those of every type that the node has met.
+    `numbers` and `horizons` are those of every type that the node has met in this history.
     """
 
     def __init__(self) -> None:
@@ -20,8 +20,9 @@ class Bookmarks:
         self._still: dict[NotificationType, Part] = {}
 
     def begin(self, epoch: str) -> None:
-        """Another history of the database: nothing has been told of it yet."""
+        """Another history of the database: nothing has been told of it yet, and it may have lost a type."""
         self.epoch = epoch
+        self.numbers.clear()
         self.horizons.clear()
         self._seen.clear()
         self._still.clear()
