@@ -10,6 +10,7 @@ from homeroom_server.conformance.client.stage import Call, Stage
 _CUT = 3
 """Where the scripted Core cuts a list, in place of 150,000."""
 _HOT_STOPS_MAX = 8
+_HOT_MOVES_MAX = 12
 
 
 async def first_load(stage: Stage) -> None:
@@ -93,14 +94,18 @@ async def get_stops(stage: Stage) -> None:
 
 async def hot_record(stage: Stage) -> None:
     await loaded(stage, 3)
-    stops = 0
+    stops = moves = 0
 
     def moving(call: Call) -> Answer | None:
-        nonlocal stops
+        nonlocal stops, moves
         item = call.record(record_id(2)) if call.service == "get" else None
-        if item is not None and item.get("expectedVersion", 0):
-            stops += 1
-            change(stage, 2, 10 + stops)
+        if item is None:
+            return None
+        if not item.get("expectedVersion", 0):
+            stops = 0
+        elif moves < _HOT_MOVES_MAX:
+            stops, moves = stops + 1, moves + 1
+            change(stage, 2, 10 + moves)
             if stops > _HOT_STOPS_MAX:
                 stage.fail(f"it was stopped {stops} times at one record; after three it asks with expectedVersion 0")
         return None
