@@ -26,6 +26,8 @@ async def test_nobody_overtakes_who_waits_for_a_connection(postgres_url: str) ->
         return await asyncpg.connect(postgres_url)
 
     async with BoundedPool(connect, 30, 2) as pool, anyio.create_task_group() as tasks:
+        async with pool.acquire(), pool.acquire():  # both are open: who opens one waits for more than its turn
+            pass
         for _ in range(_CALLERS):
             tasks.start_soon(come_again, pool)
     assert served == _CALLERS * _TIMES

@@ -1,9 +1,9 @@
 """The programs that /docs and docs/integrating.md show, run as they stand against a Core on a socket."""
 
+import asyncio
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -189,19 +189,16 @@ class CannedCore:
 
     @asynccontextmanager
     async def served(self) -> AsyncIterator[str]:
-        listener = await anyio.create_tcp_listener(local_host="127.0.0.1", family=socket.AF_INET)
-        async with listener, anyio.create_task_group() as tasks:
-            tasks.start_soon(listener.serve, self._answer)
-            yield f"http://127.0.0.1:{listener.extra(anyio.abc.SocketAttribute.local_port)}"
-            tasks.cancel_scope.cancel()
+        async with await asyncio.start_server(self._answer, "127.0.0.1", 0) as server:
+            yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
 
-    async def _answer(self, stream: anyio.abc.ByteStream) -> None:
-        async with stream:
-            asked = await stream.receive()
-            while not _is_whole(asked):
-                asked += await stream.receive()
-            self.asked.append(asked.decode())
-            await stream.send(self.answers[len(self.asked) - 1])
+    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked = b""
+        while not _is_whole(asked):
+            asked += await reader.read(65_536)
+        self.asked.append(asked.decode())
+        writer.write(self.answers[len(self.asked) - 1])
+        writer.close()
 
 
 def _is_whole(asked: bytes) -> bool:
