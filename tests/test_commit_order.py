@@ -68,7 +68,7 @@ async def test_a_writer_that_stalls_for_good_is_ended_and_the_others_go_on(plain
     """The frozen writer uses a connection as nodes do, with their time-outs."""
     writer = await plain_core.client("S.0982")
     await accepted(writer, "Bulletin", note("first"))
-    pool = plain_core.services.committer._pool
+    pool = plain_core.services.write_pool
     with anyio.fail_after(30):
         async with pool.acquire() as frozen:
             row = await types.ensure_type(frozen, NotificationType("Bulletin"))

@@ -94,11 +94,28 @@ async def open_services(settings: Settings, database_url: str) -> AsyncIterator[
     Raises CatalogueError, or what the database says if it cannot be reached.
     """
     catalogue = load_catalogue(settings.catalogue)
-    primary = Primary(database_url)
-    bookmarks = Bookmarks()
-    tally = Tally()
-    troubles = Troubles()
-    peers = Peers(networks(settings.proxies), settings.client_certificate_header)
+    async with _opened(settings, database_url) as opened:
+        services = _composed(settings, catalogue, opened)
+        await _start(services, opened.tasks)
+        yield services
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """What is closed when the node ends, and what it was opened with."""
+
+    primary: Primary
+    bookmarks: Bookmarks
+    traces: Traces
+    reading: Reading
+    write_pool: asyncpg.Pool
+    merges_pool: asyncpg.Pool
+    tasks: TaskGroup
+
+
+@asynccontextmanager
+async def _opened(settings: Settings, database_url: str) -> AsyncIterator[_Opened]:
+    primary, bookmarks = Primary(database_url), Bookmarks()
     async with (
         _open_traces(settings) as traces,
         open_reading(primary, settings, bookmarks) as reading,
@@ -107,74 +124,7 @@ async def open_services(settings: Settings, database_url: str) -> AsyncIterator[
         anyio.create_task_group() as tasks,
     ):
         primary.moved.append(merges_pool.expire_connections)
-        pool, bulk_pool = reading.connections("usual"), reading.connections("bulk")
-        flights = SingleFlight(pool, tasks)
-        primary_flights = SingleFlight(reading.connections_to_primary("usual"), tasks)
-        looks = SingleFlight(Paced(reading.connections_to_primary("usual"), _LOOK_FOR_KEYS_SECONDS), tasks)
-        directory = Directory(primary_flights, looks)
-        client_traffic = ClientTraffic(write_pool)
-        waiters = Waiters(
-            directory,
-            bookmarks,
-            client_traffic,
-            settings.held_requests_per_client_max,
-            settings.held_requests_per_node_max,
-            tally,
-        )
-        hashes = VersionHashes(Hashing(pool, bulk_pool, settings), tasks)
-        feed = Feed(reading, waiters, bookmarks, hashes, directory, settings.feed_poll_seconds, traces)
-
-        async def announce(moved: Moved) -> None:
-            feed.signal(moved)
-            if moved.triggered:
-                processor.wake()
-            if moved.access_triggered:
-                access_worker.wake()
-            await feed.announce(moved)
-
-        committer = Committer(write_pool, tasks, announce, catalogue, settings, tally, troubles, traces)
-        processor = Processor(write_pool, committer, catalogue, settings, traces)
-        access_worker = AccessWorker(write_pool, catalogue, settings, announce, traces)
-        client_streams = ClientStreams(write_pool)
-        key_uses = KeyUses(write_pool, directory)
-        services = Services(
-            settings,
-            catalogue,
-            ZoneInfo(settings.time_zone),
-            reading,
-            pool,
-            bulk_pool,
-            reading.connections("console"),
-            merges_pool,
-            primary,
-            Admission("bulk_readers_max", settings.bulk_readers_max, tally),
-            flights,
-            primary_flights,
-            directory,
-            waiters,
-            feed,
-            hashes,
-            Availability(flights, hashes, bookmarks),
-            client_streams,
-            Audit(write_pool),
-            client_traffic,
-            key_uses,
-            peers,
-            tally,
-            troubles,
-            Rates(settings.calls_per_client_per_second_max, tally),
-            Bodies(settings.bodies_bytes_max, tally),
-            Door(settings, peers, tally),
-            Turns(settings, tally),
-            write_pool,
-            committer,
-            processor,
-            access_worker,
-            Pulse(write_pool, reading, bookmarks, waiters, committer, settings, troubles),
-            traces,
-        )
-        await _start(services, tasks, primary, write_pool)
-        yield services
+        yield _Opened(primary, bookmarks, traces, reading, write_pool, merges_pool, tasks)
         tasks.cancel_scope.cancel()
 
 
@@ -190,9 +140,81 @@ async def _open_traces(settings: Settings) -> AsyncIterator[Traces]:
         yield traces
 
 
-async def _start(services: Services, tasks: TaskGroup, primary: Primary, write_pool: asyncpg.Pool) -> None:
+def _composed(settings: Settings, catalogue: Catalogue, opened: _Opened) -> Services:
+    reading, bookmarks, write_pool, tasks = opened.reading, opened.bookmarks, opened.write_pool, opened.tasks
+    tally, troubles = Tally(), Troubles()
+    peers = Peers(networks(settings.proxies), settings.client_certificate_header)
+    pool, bulk_pool = reading.connections("usual"), reading.connections("bulk")
+    flights = SingleFlight(pool, tasks)
+    primary_flights = SingleFlight(reading.connections_to_primary("usual"), tasks)
+    looks = SingleFlight(Paced(reading.connections_to_primary("usual"), _LOOK_FOR_KEYS_SECONDS), tasks)
+    directory = Directory(primary_flights, looks)
+    client_traffic = ClientTraffic(write_pool)
+    waiters = Waiters(directory, bookmarks, client_traffic, settings, tally)
+    hashes = VersionHashes(Hashing(pool, bulk_pool, settings), tasks)
+    feed = Feed(reading, waiters, bookmarks, hashes, directory, settings.feed_poll_seconds, opened.traces)
+    committer, processor, access_worker = _writers(settings, catalogue, opened, feed, tally, troubles)
+    return Services(
+        settings,
+        catalogue,
+        ZoneInfo(settings.time_zone),
+        reading,
+        pool,
+        bulk_pool,
+        reading.connections("console"),
+        opened.merges_pool,
+        opened.primary,
+        Admission("bulk_readers_max", settings.bulk_readers_max, tally),
+        flights,
+        primary_flights,
+        directory,
+        waiters,
+        feed,
+        hashes,
+        Availability(flights, hashes, bookmarks),
+        ClientStreams(write_pool),
+        Audit(write_pool),
+        client_traffic,
+        KeyUses(write_pool, directory),
+        peers,
+        tally,
+        troubles,
+        Rates(settings.calls_per_client_per_second_max, tally),
+        Bodies(settings.bodies_bytes_max, tally),
+        Door(settings, peers, tally),
+        Turns(settings, tally),
+        write_pool,
+        committer,
+        processor,
+        access_worker,
+        Pulse(write_pool, reading, bookmarks, waiters, committer, settings, troubles),
+        opened.traces,
+    )
+
+
+def _writers(
+    settings: Settings, catalogue: Catalogue, opened: _Opened, feed: Feed, tally: Tally, troubles: Troubles
+) -> tuple[Committer, Processor, AccessWorker]:
+    """Those who write; what one of them commits may be work for another."""
+    write_pool, traces = opened.write_pool, opened.traces
+
+    async def announce(moved: Moved) -> None:
+        feed.signal(moved)
+        if moved.triggered:
+            processor.wake()
+        if moved.access_triggered:
+            access_worker.wake()
+        await feed.announce(moved)
+
+    committer = Committer(write_pool, opened.tasks, announce, catalogue, settings, tally, troubles, traces)
+    processor = Processor(write_pool, committer, catalogue, settings, traces)
+    access_worker = AccessWorker(write_pool, catalogue, settings, announce, traces)
+    return committer, processor, access_worker
+
+
+async def _start(services: Services, tasks: TaskGroup) -> None:
     """Set a node's work going; what is held and told is true from its return on."""
-    settings = services.settings
+    settings, primary = services.settings, services.primary
     await services.reading.start()
     await services.feed.start()
     tasks.start_soon(services.reading.run)
@@ -200,7 +222,7 @@ async def _start(services: Services, tasks: TaskGroup, primary: Primary, write_p
     tasks.start_soon(services.feed.run, lambda: database.connect_to_listen(primary))
     tasks.start_soon(services.processor.run)
     tasks.start_soon(services.access_worker.run)
-    tasks.start_soon(collection.run, write_pool, settings)
+    tasks.start_soon(collection.run, services.write_pool, settings)
     tasks.start_soon(services.client_streams.run)
     tasks.start_soon(services.audit.run)
     tasks.start_soon(services.client_traffic.run)

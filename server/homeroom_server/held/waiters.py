@@ -19,6 +19,7 @@ from homeroom_server.held.bookmarks import Bookmarks
 from homeroom_server.held.news import Interest, News
 from homeroom_server.held.wake_times import WakeTimes
 from homeroom_server.held.wheel import Wheel
+from homeroom_server.settings import Settings
 from homeroom_server.tally import Tally
 
 _EARLY_SHARE_MAX = 0.1
@@ -62,13 +63,7 @@ class Waiters:
     """Everyone who watches, and how many requests are held."""
 
     def __init__(
-        self,
-        directory: Directory,
-        bookmarks: Bookmarks,
-        traffic: ClientTraffic,
-        per_client_max: int,
-        per_node_max: int,
-        tally: Tally,
+        self, directory: Directory, bookmarks: Bookmarks, traffic: ClientTraffic, settings: Settings, tally: Tally
     ) -> None:
         self._directory = directory
         self._bookmarks = bookmarks
@@ -80,8 +75,8 @@ class Waiters:
         self._viewers: dict[int, Held | set[Held]] = {}  # one who waits alone, as most do, needs no set
         self._cursors: dict[tuple[int, ...], tuple[int, ...]] = {}
         self._due: Wheel[Held] = Wheel(_TICK_SECONDS, self.release)
-        self._per_client_max = per_client_max
-        self._per_node_max = per_node_max
+        self._per_client_max = settings.held_requests_per_client_max
+        self._per_node_max = settings.held_requests_per_node_max
         self._tally = tally
         self._held_by_client: dict[int, int] = {}
         self.wake_times = WakeTimes(self._loop, tally.wake_times)

@@ -1,0 +1,1 @@
+"""How a batch of changes gets into the database."""
