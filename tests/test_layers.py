@@ -181,6 +181,7 @@ SDK_NEEDS = {"httpx", "anyio", "orjson"}
 
 MERGE_FLOORS = [
     "embedded",
+    "log_lines",
     "values",
     "refusal",
     "scrubbing",

@@ -1,17 +1,15 @@
 """The `homeroom` command. Exit codes: 0 done, 1 refused or failed (said on stderr), 2 wrong usage."""
 
 import json
-import logging
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import anyio
-import structlog
 import typer
 import uvloop
 from rich.table import Table
 
+from homeroom_merge.log_lines import log_to_stderr
 from homeroom_server import database, explanation, operations
 from homeroom_server.catalogue import load_catalogue
 from homeroom_server.command.access import access_app
@@ -54,16 +52,7 @@ app.add_typer(doctor_app)
 
 def main() -> None:
     """Entry point."""
-    structlog.configure(
-        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            structlog.processors.JSONRenderer(),
-        ],
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )
+    log_to_stderr()
     app()
 
 

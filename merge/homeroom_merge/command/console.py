@@ -14,11 +14,11 @@ from homeroom_merge.command.invocation import (
     DatabaseUrl,
     DataDir,
     err,
-    log_to_stderr,
     out,
     tell_aside,
 )
 from homeroom_merge.console.own import OwnHost, app_of, is_of_this_machine
+from homeroom_merge.log_lines import log_to_stderr
 from homeroom_merge.runners.serving import serve
 from homeroom_merge.store import place, queue_schema
 from homeroom_merge.store.connection import pooled

@@ -1,9 +1,7 @@
 """What all commands share: where the state is, how refusals are said."""
 
 import asyncio
-import logging
 import signal
-import sys
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -11,7 +9,6 @@ from pathlib import Path
 from typing import Annotated, TypeVar
 
 import asyncpg
-import structlog
 import typer
 
 from homeroom_merge.connectors.hub import HubError
@@ -85,19 +82,3 @@ def with_database(database_url: str, data_dir: Path, work: Callable[[str], Await
 def tell_aside(words: str) -> None:
     """On stderr, as it is."""
     err.print(words, markup=False, highlight=False, soft_wrap=True)
-
-
-def log_to_stderr() -> None:
-    """A line of JSON each; what the queue says in its own words is said in ours."""
-    structlog.configure(
-        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            structlog.processors.JSONRenderer(),
-        ],
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )
-    for name in ("procrastinate", "psycopg"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)

@@ -25,7 +25,6 @@ from homeroom_merge.command.invocation import (
     DataDir,
     FeedName,
     err,
-    log_to_stderr,
     out,
     settings_of,
     tell_aside,
@@ -34,6 +33,7 @@ from homeroom_merge.command.invocation import (
 from homeroom_merge.command.queued import with_queue
 from homeroom_merge.draining import drain
 from homeroom_merge.feed_secrets import stored_secrets
+from homeroom_merge.log_lines import log_to_stderr
 from homeroom_merge.refusal import RefusedError
 from homeroom_merge.report.model import Report
 from homeroom_merge.runners import queue

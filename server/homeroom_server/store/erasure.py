@@ -15,7 +15,6 @@ _LIST_LOCK = 4
 class Listed(NamedTuple):
     """A student on the list. `erased_at` None: the erasure was begun, and did not come to its end."""
 
-    listed_at: datetime
     erased_at: datetime | None
 
 
@@ -56,9 +55,7 @@ async def await_keepers(connection: Conn) -> None:
 
 
 async def find_listed(connection: Conn, student_hash: bytes) -> Listed | None:
-    row = await connection.fetchrow(
-        "select listed_at, erased_at from erased_student where student_hash = $1", student_hash
-    )
+    row = await connection.fetchrow("select erased_at from erased_student where student_hash = $1", student_hash)
     return None if row is None else Listed(**row)
 
 
