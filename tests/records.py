@@ -25,7 +25,7 @@ def note(record_id: str, text: str = "", version: int = 0, **members: Any) -> Js
 async def accepted(client: Client, notification_type: str, *records: Json) -> list[int]:
     """Submit records that must be accepted; their versions."""
     answer = await client.submit(notification_type, records)
-    assert [result["rejections"] for result in answer.results] == [[]] * len(records)
+    assert [result["rejections"] for result in answer.results] == [[]] * len(records), answer.results
     return [result["coreVersion"] for result in answer.results]
 
 

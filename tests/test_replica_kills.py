@@ -6,6 +6,7 @@ import random
 import sqlite3
 from bisect import bisect_right
 from collections import Counter
+from collections.abc import Awaitable
 from contextlib import closing
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
@@ -25,14 +26,39 @@ FILES = 20 if "HOMEROOM_EVERYTHING" in os.environ else 4
 KILLS_A_PHASE = 5
 
 
-async def killed_after(seconds: float, context: ForkServerContext, *arguments: str) -> None:
-    """A process that keeps a replica for so long, and is then killed."""
+async def killed_after(come: Awaitable[None], context: ForkServerContext, *arguments: str) -> None:
+    """A process that keeps a replica until this has come, and is then killed."""
     process = context.Process(target=keep, args=arguments)
     process.start()
-    await anyio.sleep(seconds)
+    await come
     process.kill()
     await anyio.to_thread.run_sync(process.join)
     assert process.exitcode == -9, "it had not failed by itself before"
+
+
+def loaded_records(path: Path) -> int:
+    """How many records a file holds, if there is one."""
+    if not path.exists():
+        return 0
+    with closing(sqlite3.connect(path)) as file:
+        if not file.execute("select 1 from sqlite_master where name = 'records_Bulletin'").fetchone():
+            return 0
+        return int(file.execute("select count(*) from records_Bulletin").fetchone()[0])
+
+
+async def until_loaded(path: Path, records: float) -> None:
+    """Return once a first load has brought a file so far."""
+    with anyio.fail_after(20):
+        while loaded_records(path) < records:
+            await anyio.sleep(0.001)
+
+
+def some_of_a_load(chance: random.Random, path: Path, records: int) -> Awaitable[None]:
+    """A moment of its beginning, or one at which some of what is missing of so many records has come."""
+    if chance.random() < 0.2:
+        return anyio.sleep(chance.uniform(0, 0.2))
+    held = loaded_records(path)
+    return until_loaded(path, held + chance.uniform(0, 0.5) * (records - held))
 
 
 def check_load(path: Path, versions: list[int]) -> bool:
@@ -75,7 +101,7 @@ async def test_kills_lose_nothing_and_apply_nothing_twice(node_files: Node, tmp_
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["tests.killed"])
     chance = random.Random()
-    killed_loading, longest = 0, 0.35
+    killed_loading = 0
     async with running_node(node_files) as node, node.client() as client:
         held: dict[str, int] = {}
         for start in range(0, RECORDS, 1_000):
@@ -86,36 +112,24 @@ async def test_kills_lose_nothing_and_apply_nothing_twice(node_files: Node, tmp_
             path, log = tmp_path / f"{number}.db", tmp_path / f"{number}.log"
             versions = sorted(version for version, _ in (await there(client, "Bulletin")).values())
             arguments = (node.url, node.key, str(path), str(log))
-            loaded = False
             for _ in range(KILLS_A_PHASE):
-                await killed_after(chance.uniform(longest / 10, longest), context, *arguments)
-                before, loaded = loaded, check_load(path, versions)
-                killed_loading += not loaded
-                if not before:  # how long a load takes is for the machine to say
-                    longest *= 0.8 if loaded else 1.05
+                await killed_after(some_of_a_load(chance, path, len(versions)), context, *arguments)
+                killed_loading += not check_load(path, versions)
             async with anyio.create_task_group() as tasks:
                 for _ in range(KILLS_A_PHASE):
                     tasks.start_soon(write, client, chance, held)
-                    await killed_after(chance.uniform(0.1, 0.6), context, *arguments)
+                    await killed_after(anyio.sleep(chance.uniform(0.1, 0.6)), context, *arguments)
             async with Replica(path, client, ["Bulletin"], follow=False) as replica:
                 await replica.sync()
                 assert here(path, "Bulletin") == await there(client, "Bulletin")
-                with log.open("a") as file:
-                    with anyio.move_on_after(60):
-                        async for change in replica.changes(CONSUMER):
-                            file.write(f"{change.id} {change.version}\n")
-                            if change.sequence == await last_sequence(path):
-                                break
             storage = SqliteStorage(path)
+            with log.open("a") as file:
+                while left := storage.changes(CONSUMER, 1):
+                    file.write(f"{left[0].id} {left[0].version}\n")
+                    storage.acknowledge(CONSUMER, left[0])
             assert not storage.damage("Bulletin")
             live = [version for version, _ in (await there(client, "Bulletin")).values()]
             assert storage.version_hash("Bulletin") == version_hash(live)
             storage.close()
             check_log(log, 2 * KILLS_A_PHASE + 1)
     assert killed_loading >= FILES, "most first loads were cut at least once"
-
-
-async def last_sequence(path: Path) -> int:
-    with closing(sqlite3.connect(path)) as file:
-        (last,) = file.execute("select last_sequence from replica_type").fetchone()
-    return int(last)

@@ -168,8 +168,10 @@ class School:
 @asynccontextmanager
 async def opened_school(url: str, settings: Settings, sis: Connector, entity: str = "Student") -> AsyncIterator[School]:
     """A Core with the roster catalogue, and this SIS."""
+    connection = await asyncpg.connect(url)
+    await operations.load_organizations(connection, ORGANIZATIONS)
+    await connection.close()
     async with open_core(url, replace(settings, catalogue="roster")) as core:
-        await operations.load_organizations(await core.connect(), ORGANIZATIONS)
         key = await core.key("A.9")
         async with opened_state(url) as own, core.client_with(key, "A.9") as client:
             yield School(core, client, own, sis, entity)
